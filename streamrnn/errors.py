@@ -47,7 +47,9 @@ class StreamRNNError(Exception):
 
 
 class InputError(StreamRNNError, ValueError):
-    """A sample was refused before it could touch any state."""
+    """A sample was refused before it could touch any state; `stream` is its id, where that much was readable."""
+
+    stream: str | None = None
 
 
 class BadTopic(InputError):

@@ -1,0 +1,72 @@
+"""Stream ids, and the topics that carry them."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from ..errors import BadId, BadTopic
+from .limits import MAX_ID
+
+__all__ = ["BLOCK_TOPIC", "check_id", "id_of_topic", "sample_topic", "topic"]
+
+BLOCK_TOPIC = b"block/"
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_SAMPLE = b"in/"
+_CACHED = 1 << 16
+
+
+@lru_cache(maxsize=_CACHED)
+def check_id(stream: str) -> bytes:
+    """The id as bytes of UTF-8; BadId unless it is 1 to 200 bytes without control characters (C0, DEL, C1).
+
+    >>> check_id("ward3/bed7")
+    b'ward3/bed7'
+    """
+    if not isinstance(stream, str):
+        raise BadId(f"a stream id is text, not {type(stream).__name__}: {stream!r:.60}")
+    try:
+        raw = stream.encode()
+    except UnicodeEncodeError:
+        raise BadId(f"stream id {stream!r:.60} holds a lone surrogate; use valid Unicode text") from None
+    if not 1 <= len(raw) <= MAX_ID:
+        raise BadId(f"stream id of {len(raw)} bytes; use 1 to {MAX_ID} bytes of UTF-8")
+    if _CONTROL.search(stream):
+        raise BadId(f"stream id {stream!r:.60} holds a control character; use printable text")
+    return raw
+
+
+@lru_cache(maxsize=_CACHED)
+def id_of_topic(topic_: bytes) -> bytes:
+    """The stream id inside `in/<stream>/`; BadTopic or BadId where there is none.
+
+    >>> id_of_topic(b"in/ward3/bed7/")
+    b'ward3/bed7'
+    """
+    if len(topic_) < 4 or not topic_.startswith(_SAMPLE) or not topic_.endswith(b"/"):
+        raise BadTopic(f"topic {bytes(topic_[:60])!r} is neither in/<stream>/ nor block/")
+    raw = topic_[3:-1]
+    try:
+        return check_id(raw.decode())
+    except UnicodeDecodeError:
+        raise BadId(f"stream id {raw[:60]!r} is not UTF-8") from None
+
+
+def sample_topic(stream: str) -> bytes:
+    """The topic that a sample of this stream travels under.
+
+    >>> sample_topic("bed1")
+    b'in/bed1/'
+    """
+    return b"in/%b/" % check_id(stream)
+
+
+def topic(kind: str, stream: str | bytes) -> bytes:
+    """`<kind>/<stream>/`, where the daemon has already checked the id.
+
+    >>> topic("out", "bed1"), topic("event/gap", b"bed1")
+    (b'out/bed1/', b'event/gap/bed1/')
+    """
+    raw = stream if isinstance(stream, bytes) else stream.encode()
+    return b"%b/%b/" % (kind.encode(), raw)
