@@ -1,0 +1,84 @@
+"""The command line: one small file a command, registered here.
+
+Commands import what they need when they run, so that `streamrnn --help` and the commands that only talk to a
+daemon start without Numba. An error that streamrnn raises on purpose is one line on stderr and exit status 1,
+a wrong option one line and status 2; Ctrl-C is silent and status 130.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from ..errors import StreamRNNError
+from . import score
+
+__all__ = ["app", "main", "run"]
+
+app = typer.Typer(
+    name="streamrnn",
+    help="One recurrent state per live stream, one step per sample.",
+    epilog="New here? Try: streamrnn demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command()(score.score)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        print(f"streamrnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    """One recurrent state per live stream, one step per sample."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line on `arguments` (the process's own by default) and return the exit status."""
+    try:
+        status = app(args=arguments, prog_name="streamrnn", standalone_mode=False)
+    except KeyboardInterrupt:
+        return 130
+    except typer.Abort:
+        return 130
+    except StreamRNNError as error:
+        return _fail(str(error), 1)
+    except OSError as error:
+        return _fail(_reason(error), 1)
+    except Exception as error:
+        # Typer's usage errors have no public base class; what they share is how they are shown.
+        message = getattr(error, "format_message", None)
+        if message is None:
+            raise
+        return _fail(f"{message()} (see streamrnn --help)".replace("\n", " "), 2)
+    return status if isinstance(status, int) else 0
+
+
+def main() -> None:
+    """The `streamrnn` command."""
+    sys.exit(run())
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"streamrnn: {message}", file=sys.stderr)
+    return status
+
+
+def _reason(error: OSError) -> str:
+    if error.filename is not None and error.strerror is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error.strerror or error)

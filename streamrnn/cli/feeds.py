@@ -1,0 +1,293 @@
+"""CSV files as feeds: which columns they hold, what their times mean, and their rows merged by time.
+
+Everything that `publish`, `score` and `demo --feed` read comes through here, so that a value is the same
+number on every path: the decimal text is rounded to float64, and later to float32, once each.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from heapq import merge
+from pathlib import Path
+from types import TracebackType
+from typing import IO, NamedTuple
+
+from ..errors import ConfigError, Malformed, StreamRNNError
+from .times import TIME_NAME, TimeParser, time_parser
+
+__all__ = ["Layout", "Recording", "Row"]
+
+LARGEST = 3.4028235677973366e38
+"""The smallest number that float32 rounds to infinity."""
+
+MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "-"})
+
+NO_TIME = "none"
+"""What `--time` says when a file has no times."""
+
+
+class Row(NamedTuple):
+    """One sample: `t` in ns since the epoch or None, its stream, and its values, NaN for a missing one."""
+
+    t: int | None
+    stream: str
+    x: list[float]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the user said about the columns; None means: find out.
+
+    `time` is a column's name or "none"; `unit` one of s, ms, us, ns, iso; `streams` names each file's stream;
+    `stream_column` the column that does; `where` keeps the rows whose cells equal the given text.
+    """
+
+    time: str | None = None
+    unit: str | None = None
+    columns: tuple[str, ...] | None = None
+    streams: tuple[str, ...] = ()
+    stream_column: str | None = None
+    where: tuple[tuple[str, str], ...] = ()
+
+
+class Recording:
+    """CSV files, plain or gzipped, opened together and played as one feed.
+
+    `columns` are the names of the values in every row, `timed` says whether rows carry a time, and `several`
+    whether there may be more than one stream. A context manager: leaving it closes the files.
+
+    Raises ConfigError for a column that is not there and OSError for a file that cannot be read, on opening;
+    Malformed, naming file, line and column, while the rows are read.
+    """
+
+    def __init__(self, paths: Sequence[Path], layout: Layout) -> None:
+        self._close = ExitStack()
+        names = _stream_names(paths, layout)
+        try:
+            self._tables = [
+                _Table(path, layout, name, self._close) for path, name in zip(paths, names, strict=True)
+            ]
+        except BaseException:
+            self._close.close()
+            raise
+        first = self._tables[0]
+        for table in self._tables[1:]:
+            if table.columns != first.columns:
+                self._close.close()
+                raise ConfigError(
+                    f"{table.path} has the columns {', '.join(table.columns)} where {first.path} has "
+                    f"{', '.join(first.columns)}: choose those that both have with --columns"
+                )
+            if table.timed != first.timed:
+                self._close.close()
+                raise ConfigError(
+                    f"of {first.path} and {table.path} only one has times: name the column with --time, "
+                    "or leave times out with --time none"
+                )
+        self.columns = first.columns
+        self.timed = first.timed
+        self.several = len(self._tables) > 1 or layout.stream_column is not None
+        self.bytes_total = sum(table.path.stat().st_size for table in self._tables)
+
+    @property
+    def bytes_read(self) -> int:
+        """How far into the files the rows have come, of `bytes_total`."""
+        return sum(table.position() for table in self._tables)
+
+    def rows(self) -> Iterator[Row]:
+        """The rows of all files in order of time; without times, one of each file in turn."""
+        if len(self._tables) == 1:
+            return self._tables[0].rows()
+        if self.timed:
+            return merge(*(table.rows() for table in self._tables), key=_time_of)
+        numbered = (enumerate(table.rows()) for table in self._tables)
+        return (row for _, row in merge(*numbered, key=_number_of))
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close.close()
+
+
+def _time_of(row: Row) -> int:
+    return row.t or 0
+
+
+def _number_of(numbered: tuple[int, Row]) -> int:
+    return numbered[0]
+
+
+def _stream_names(paths: Sequence[Path], layout: Layout) -> list[str]:
+    """The stream of each file: as given, or the file's name without its ending."""
+    if not paths:
+        raise ConfigError("no file was given")
+    if layout.streams and layout.stream_column is not None:
+        raise ConfigError("--stream and --stream-column both name the stream: give one of them")
+    if layout.streams and len(layout.streams) != len(paths):
+        raise ConfigError(
+            f"--stream was given {len(layout.streams)} times for {len(paths)} files: give it once a file, "
+            "or leave it out and the files' names are used"
+        )
+    names = list(layout.streams) or [path.name.removesuffix(".gz").removesuffix(".csv") for path in paths]
+    if layout.stream_column is None:
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(f"two files would both be the stream {name!r}: name them with --stream")
+    return names
+
+
+class _Table:
+    """One open CSV file."""
+
+    def __init__(self, path: Path, layout: Layout, stream: str, close: ExitStack) -> None:
+        self.path = path
+        self._stream = stream
+        self._raw = close.enter_context(path.open("rb"))
+        self._text = close.enter_context(_as_text(self._raw))
+        self._line = 1
+        header = self._header()
+        self._header_width = len(header)
+        self._where = [(_index(path, header, name), value) for name, value in layout.where]
+        self._stream_at = None if layout.stream_column is None else _index(path, header, layout.stream_column)
+        self._time_at = _time_index(path, header, layout)
+        self._unit = layout.unit
+        self._to_ns: TimeParser | None = None
+        taken = {self._stream_at, self._time_at, *(at for at, _ in self._where)}
+        if layout.columns is None:
+            self._at = [i for i, name in enumerate(header) if i not in taken and name]
+        else:
+            self._at = [_index(path, header, name) for name in layout.columns]
+        if not self._at:
+            raise ConfigError(f"{path} has no column of values: it holds {', '.join(header)}")
+        self.header = header
+        self.columns = tuple(header[i] for i in self._at)
+        self._needed = 1 + max(
+            [*self._at, *(at for at in (self._time_at, self._stream_at) if at is not None)]
+            + [at for at, _ in self._where]
+        )
+
+    @property
+    def timed(self) -> bool:
+        return self._time_at is not None
+
+    def position(self) -> int:
+        """Bytes of the file that were read so far."""
+        return self._raw.tell()
+
+    def rows(self) -> Iterator[Row]:
+        """The rows that pass `where`, blank lines left out."""
+        at, where, time_at, stream_at = self._at, self._where, self._time_at, self._stream_at
+        stream = self._stream
+        for cells in self._cells():
+            if len(cells) < self._needed:
+                if not cells:
+                    continue
+                raise Malformed(
+                    f"{self.path}:{self._line}: {len(cells)} cells where the first line names "
+                    f"{self._header_width} columns"
+                )
+            if where and any(cells[i] != value for i, value in where):
+                continue
+            try:
+                x = [float(cells[i]) for i in at]
+            except ValueError:
+                x = [self._number(cells, i) for i in at]
+            for i, value in zip(at, x, strict=True):
+                if not -LARGEST < value < LARGEST and not math.isnan(value):
+                    raise self._bad(i, f"{cells[i]!r} is beyond float32, whose largest number is 3.4e38")
+            if stream_at is not None:
+                stream = cells[stream_at].strip()
+            yield Row(None if time_at is None else self._time(cells[time_at]), stream, x)
+
+    def _cells(self) -> Iterator[list[str]]:
+        """The file's rows as text; `_line` is the line where the last one ended."""
+        started = self._line
+        try:
+            for cells in self._reader:
+                self._line = started + self._reader.line_num
+                yield cells
+        except UnicodeDecodeError:
+            raise Malformed(f"{self.path}: after line {self._line} is a byte that is not UTF-8") from None
+        except (csv.Error, EOFError, gzip.BadGzipFile) as error:
+            raise Malformed(f"{self.path}: unreadable after line {self._line}: {error}") from None
+
+    def _header(self) -> list[str]:
+        try:
+            line = self._text.readline()
+        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+            raise Malformed(f"{self.path} is not a CSV file: {error}") from None
+        if not line.strip():
+            raise Malformed(f"{self.path} is empty: its first line must name the columns")
+        delimiter = max(",;\t", key=line.count)
+        header = [name.strip() for name in next(csv.reader([line], delimiter=delimiter))]
+        if all(_is_number(name) for name in header):
+            raise Malformed(f"{self.path}:1: the first line must name the columns, and it holds numbers")
+        self._reader = csv.reader(self._text, delimiter=delimiter)
+        return header
+
+    def _time(self, cell: str) -> int:
+        if self._to_ns is None:
+            assert self._time_at is not None
+            try:
+                self._to_ns = time_parser(self.header[self._time_at], self._unit, cell)
+            except StreamRNNError as error:
+                raise self._bad(self._time_at, str(error)) from None
+        try:
+            return self._to_ns(cell)
+        except (ValueError, ArithmeticError):
+            assert self._time_at is not None
+            raise self._bad(self._time_at, f"{cell!r} is not a time") from None
+
+    def _number(self, cells: list[str], i: int) -> float:
+        cell = cells[i].strip()
+        if cell.lower() in MISSING:
+            return math.nan
+        try:
+            return float(cell)
+        except ValueError:
+            raise self._bad(i, f"{cell!r} is not a number; choose the columns with --columns") from None
+
+    def _bad(self, i: int, what: str) -> Malformed:
+        return Malformed(f"{self.path}:{self._line}: column {self.header[i]!r}: {what}")
+
+
+def _as_text(raw: IO[bytes]) -> io.TextIOWrapper:
+    """The file as text, gunzipped where its first two bytes say so."""
+    start = raw.read(2)
+    raw.seek(0)
+    binary = gzip.GzipFile(fileobj=raw) if start == b"\x1f\x8b" else raw
+    return io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
+
+
+def _index(path: Path, header: list[str], name: str) -> int:
+    if header.count(name) == 1:
+        return header.index(name)
+    if name in header:
+        raise ConfigError(f"{path} has {header.count(name)} columns named {name!r}: rename all but one")
+    raise ConfigError(f"{path} has no column {name!r}: it has {', '.join(header)}")
+
+
+def _time_index(path: Path, header: list[str], layout: Layout) -> int | None:
+    if layout.time == NO_TIME:
+        return None
+    if layout.time is not None:
+        return _index(path, header, layout.time)
+    found = [i for i, name in enumerate(header) if TIME_NAME.fullmatch(name)]
+    return found[0] if found and (layout.columns is None or header[found[0]] not in layout.columns) else None
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,91 @@
+"""What a live view knows of each stream: its last values in buckets, its score, its flag."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .sparkline import Mark
+
+__all__ = ["LONGEST", "Lane", "Reading", "Track"]
+
+LONGEST = 120
+"""Buckets kept for a track: more than the widest terminal shows."""
+
+
+class Track:
+    """One number over time, `per_bucket` samples to a mark."""
+
+    def __init__(self, per_bucket: int) -> None:
+        self.per_bucket = per_bucket
+        self.value = math.nan
+        self._done: deque[Mark] = deque(maxlen=LONGEST)
+        self._sum = 0.0
+        self._count = 0
+        self._seen = 0
+        self._flagged = False
+
+    def add(self, value: float, flagged: bool) -> None:
+        """Take the next value; NaN is a missing one."""
+        self.value = value
+        self._flagged |= flagged
+        self._seen += 1
+        if not math.isnan(value):
+            self._sum += value
+            self._count += 1
+        if self._seen >= self.per_bucket:
+            self._done.append(self._mark())
+            self._sum, self._count, self._seen, self._flagged = 0.0, 0, 0, False
+
+    def marks(self) -> list[Mark]:
+        """The marks so far, oldest first."""
+        return [*self._done, self._mark()] if self._seen else list(self._done)
+
+    def _mark(self) -> Mark:
+        return (self._sum / self._count if self._count else math.nan), self._flagged
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One output as a view takes it: the values to draw, and what the daemon made of them.
+
+    `blamed` is the channel that the cause names; None where it names none.
+    """
+
+    values: Sequence[float]
+    score: float
+    flag: bool
+    cause: str | None
+    t: int | None
+    blamed: int | None = None
+
+
+class Lane:
+    """One stream of the view: a track a channel, one for the score, and the flag."""
+
+    def __init__(self, stream: str, channels: int, per_bucket: int) -> None:
+        self.stream = stream
+        self.tracks = [Track(per_bucket) for _ in range(channels)]
+        self.scores = Track(per_bucket)
+        self.samples = 0
+        self.flags = 0
+        self.flag = False
+        self.cause: str | None = None
+        self.t: int | None = None
+        self.raised_at: int | None = None
+
+    def add(self, reading: Reading) -> bool:
+        """Take one output and say whether it raised the flag."""
+        raised = reading.flag and not self.flag
+        if raised:
+            self.flags += 1
+            self.raised_at = reading.t
+        self.samples += 1
+        self.flag, self.t = reading.flag, reading.t
+        self.cause = reading.cause if reading.flag else None
+        self.scores.add(reading.score, reading.flag)
+        for i, (track, value) in enumerate(zip(self.tracks, reading.values, strict=False)):
+            track.add(value, reading.flag and reading.blamed in {None, i})
+        return raised

@@ -1,0 +1,100 @@
+"""Options that several commands share, and what their text means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import ConfigError
+from .feeds import Layout
+from .times import UNITS
+
+__all__ = [
+    "ColumnsOption",
+    "FilesArgument",
+    "ModelOption",
+    "OutputsOption",
+    "StreamColumnOption",
+    "StreamOption",
+    "TimeOption",
+    "TimeUnitOption",
+    "WhereOption",
+    "layout_of",
+]
+
+FilesArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE...", help="CSV files, gzipped or not, with a line of names."),
+]
+StreamOption = Annotated[
+    list[str] | None,
+    typer.Option("--stream", metavar="ID", help="Each file's stream, in order. Default: its name."),
+]
+StreamColumnOption = Annotated[
+    str | None,
+    typer.Option("--stream-column", metavar="NAME", help="The column that names the stream."),
+]
+TimeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--time",
+        metavar="NAME",
+        help="The column of times, or 'none'. Default: one called time, timestamp, time_s, local_ns, ...",
+    ),
+]
+TimeUnitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--time-unit",
+        metavar="UNIT",
+        help="s, ms, us, ns or iso. Default: the column's name, or the size of its numbers, tells.",
+    ),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option("--columns", metavar="A,B,...", help="The columns of values. Default: all others."),
+]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option("--where", metavar="NAME=VALUE", help="Only rows with this cell; may be given again."),
+]
+ModelOption = Annotated[
+    str,
+    typer.Option("--model", metavar="MODEL", help="A model file, or 'adaptive': no training."),
+]
+OutputsOption = Annotated[
+    str, typer.Option("--endpoint", metavar="ENDPOINT", help="Where the daemon publishes its outputs.")
+]
+
+
+def layout_of(
+    *,
+    streams: list[str] | None = None,
+    stream_column: str | None = None,
+    time: str | None = None,
+    time_unit: str | None = None,
+    columns: str | None = None,
+    where: list[str] | None = None,
+) -> Layout:
+    """The options' text as a `Layout`; ConfigError for what cannot be meant."""
+    if time_unit is not None and time_unit not in UNITS:
+        raise ConfigError(f"--time-unit {time_unit!r} is none of {', '.join(UNITS)}")
+    names = None if columns is None else tuple(name.strip() for name in columns.split(",") if name.strip())
+    if names == ():
+        raise ConfigError("--columns names no column: write it like --columns hr,spo2")
+    pairs = []
+    for condition in where or []:
+        name, equals, value = condition.partition("=")
+        if not equals:
+            raise ConfigError(f"--where {condition!r}: write it like --where kind=quote")
+        pairs.append((name.strip(), value.strip()))
+    return Layout(
+        time=time,
+        unit=time_unit,
+        columns=names,
+        streams=tuple(streams or ()),
+        stream_column=stream_column,
+        where=tuple(pairs),
+    )
