@@ -11,6 +11,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from .ids import MAX_ID
+
 __all__ = [
     "ACCEPTED",
     "BAD_TIME",
@@ -26,9 +28,6 @@ __all__ = [
     "Results",
     "session_key",
 ]
-
-MAX_ID = 200
-"""Longest stream id in bytes (docs/protocol.md)."""
 
 HAS_T, HAS_SEQ, HAS_SESSION, HAS_RESET = 1, 2, 4, 8
 """Bits of `Burst.has`: which optional keys the sample carried."""

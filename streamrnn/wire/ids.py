@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 
 from ..errors import BadId, BadTopic
-from .limits import MAX_ID
+from ..ids import check_id
 
 __all__ = ["BLOCK_TOPIC", "check_id", "id_of_topic", "sample_topic", "topic"]
 
 BLOCK_TOPIC = b"block/"
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _SAMPLE = b"in/"
 _CACHED = 1 << 16
-
-
-@lru_cache(maxsize=_CACHED)
-def check_id(stream: str) -> bytes:
-    """The id as bytes of UTF-8; BadId unless it is 1 to 200 bytes without control characters (C0, DEL, C1).
-
-    >>> check_id("ward3/bed7")
-    b'ward3/bed7'
-    """
-    if not isinstance(stream, str):
-        raise BadId(f"a stream id is text, not {type(stream).__name__}: {stream!r:.60}")
-    try:
-        raw = stream.encode()
-    except UnicodeEncodeError:
-        raise BadId(f"stream id {stream!r:.60} holds a lone surrogate; use valid Unicode text") from None
-    if not 1 <= len(raw) <= MAX_ID:
-        raise BadId(f"stream id of {len(raw)} bytes; use 1 to {MAX_ID} bytes of UTF-8")
-    if _CONTROL.search(stream):
-        raise BadId(f"stream id {stream!r:.60} holds a control character; use printable text")
-    return raw
 
 
 @lru_cache(maxsize=_CACHED)

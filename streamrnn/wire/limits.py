@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DEFAULT_LIMITS", "INT64_MAX", "INT64_MIN", "MAX_ID", "MAX_SESSION", "UINT64_MAX", "Limits"]
+from ..ids import MAX_ID
 
-MAX_ID = 200
-"""Longest stream id in bytes of UTF-8."""
+__all__ = ["DEFAULT_LIMITS", "INT64_MAX", "INT64_MIN", "MAX_ID", "MAX_SESSION", "UINT64_MAX", "Limits"]
 
 MAX_SESSION = 64
 """Longest session in bytes."""

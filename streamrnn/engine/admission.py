@@ -1,0 +1,214 @@
+"""Which samples are let in, and to which slot: sequence and time checks, creation, eviction, their events.
+
+Admission walks a burst in order of arrival and settles each row's fate before anything is computed. It stops early
+where going on could harm a row that still waits to be stepped, or where the event buffer is full; the caller then
+steps what was admitted and comes back.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from streamrnn._jit import kernel
+from streamrnn.burst import (
+    ACCEPTED,
+    BAD_TIME,
+    DUPLICATE,
+    HAS_RESET,
+    HAS_SEQ,
+    HAS_SESSION,
+    HAS_T,
+    LATE,
+    MAX_ID,
+)
+
+from .table import (
+    COUNT,
+    FLAGS,
+    FREE,
+    LAST_T,
+    RECV,
+    SEEN_SEQ,
+    SEEN_T,
+    SEQ,
+    SESSION,
+    TAIL,
+    WINDOW,
+    lookup,
+    remove,
+    take,
+    touch,
+)
+
+__all__ = [
+    "CREATED",
+    "DONE",
+    "EVENT_ROOM",
+    "EVICTED_CAPACITY",
+    "EVICTED_IDLE",
+    "EVICTED_REQUEST",
+    "FULL",
+    "PENDING",
+    "RESET",
+    "WIDER",
+    "Events",
+    "Samples",
+    "admit",
+    "new_events",
+    "push_event",
+]
+
+# Why `admit` returned.
+DONE, FULL, PENDING, WIDER = range(4)
+
+# Event kinds.
+CREATED, RESET, EVICTED_IDLE, EVICTED_CAPACITY, EVICTED_REQUEST = range(5)
+
+EVENT_ROOM = 3
+"""One sample causes at most this many events: the eviction of an idle or a least recently used stream, its own
+creation, and a reset."""
+
+SEQ_WINDOW = 64
+"""How far back a sequence number is remembered, to tell a duplicate from a late sample."""
+
+
+class Samples(NamedTuple):
+    """The arrays of a `Burst`."""
+
+    x: npt.NDArray[np.float32]
+    t: npt.NDArray[np.int64]
+    seq: npt.NDArray[np.int64]
+    session: npt.NDArray[np.int64]
+    has: npt.NDArray[np.uint8]
+    ids: npt.NDArray[np.uint8]
+    id_end: npt.NDArray[np.int64]
+
+
+class Events(NamedTuple):
+    """Lifecycle events that wait to be drained: n int64 (1,), kind int64 (room,), count int64 (room,) samples of the
+    stream at that time, ids uint8 (room, MAX_ID), lengths int64 (room,)."""
+
+    n: npt.NDArray[np.int64]
+    kind: npt.NDArray[np.int64]
+    count: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.uint8]
+    lengths: npt.NDArray[np.int64]
+
+
+def new_events(room: int) -> Events:
+    return Events(
+        np.zeros(1, np.int64),
+        np.zeros(room, np.int64),
+        np.zeros(room, np.int64),
+        np.zeros((room, MAX_ID), np.uint8),
+        np.zeros(room, np.int64),
+    )
+
+
+@kernel
+def push_event(events, kind, table, slot):
+    i = events.n[0]
+    events.kind[i] = kind
+    events.count[i] = table.meta[slot, COUNT]
+    n = table.lengths[slot]
+    events.lengths[i] = n
+    for k in range(n):
+        events.ids[i, k] = table.ids[slot, k]
+    events.n[0] = i + 1
+
+
+@kernel
+def _sequence(row, has, seq, session):
+    """(verdict, gap) of a sequence number on a stream's row, which is updated.
+
+    Differences are taken modulo 2^64, so that counters may wrap. A new session starts afresh. Without a session, a
+    number from before the window is taken for a publisher that restarted.
+    """
+    named = has & HAS_SESSION != 0
+    fresh = row[FLAGS] & SEEN_SEQ == 0 or (named and row[SESSION] != session)
+    if not fresh and not named and seq - row[SEQ] <= -SEQ_WINDOW:
+        fresh = True
+    if fresh:
+        row[SEQ] = seq
+        row[WINDOW] = 1
+        if named:
+            row[SESSION] = session
+        row[FLAGS] |= SEEN_SEQ
+        return ACCEPTED, np.int64(0)
+    ahead = seq - row[SEQ]
+    if ahead > 0:
+        row[WINDOW] = (row[WINDOW] << ahead) | 1 if ahead < SEQ_WINDOW else 1
+        row[SEQ] = seq
+        return ACCEPTED, ahead - 1
+    back = -ahead
+    if back < SEQ_WINDOW and (row[WINDOW] >> back) & 1 == 1:
+        return DUPLICATE, np.int64(0)
+    if back < SEQ_WINDOW:
+        row[WINDOW] |= np.int64(1) << back
+    return LATE, np.int64(0)
+
+
+@kernel
+def _check(row, has, seq, session, t):
+    """(verdict, gap) of a sample on its stream's row. Its number counts as delivered even where its time is refused."""
+    verdict = ACCEPTED
+    gap = np.int64(0)
+    if has & HAS_SEQ:
+        verdict, gap = _sequence(row, has, seq, session)
+    if verdict == ACCEPTED and has & HAS_T:
+        if row[FLAGS] & SEEN_T and t < row[LAST_T] and not has & HAS_RESET:
+            return BAD_TIME, gap
+        row[LAST_T] = t
+        row[FLAGS] |= SEEN_T
+    return verdict, gap
+
+
+@kernel
+def admit(table, events, samples, start, n, recv, ttl, stamp, mark, verdict, gap, slots, fresh):
+    """Settle rows start..n: write verdict int8, gap int64, slots int64 (-1 where refused) and fresh uint8 (1 where the
+    state must start from zero: a new stream, or one that asked for a reset).
+
+    `recv` is the time of receipt in ns, `ttl` the idle time in ns after which a stream starts anew (0: never),
+    stamp int64 (capacity,) is set to `mark` for every slot with rows that wait. Returns (row, why).
+    """
+    for i in range(start, n):
+        if events.n[0] + EVENT_ROOM > events.kind.shape[0]:
+            return i, FULL
+        a = samples.id_end[i]
+        b = samples.id_end[i + 1]
+        if b - a > table.ids.shape[1]:
+            return i, WIDER
+        slot = lookup(table, samples.ids, a, b)
+        if slot >= 0 and ttl > 0 and recv - table.meta[slot, RECV] > ttl:
+            if stamp[slot] == mark:
+                return i, PENDING
+            push_event(events, EVICTED_IDLE, table, slot)
+            remove(table, slot)
+            slot = np.int64(-1)
+        created = slot < 0
+        if created:
+            if table.head[FREE] < 0:
+                last = table.head[TAIL]
+                if stamp[last] == mark:
+                    return i, PENDING
+                push_event(events, EVICTED_CAPACITY, table, last)
+                remove(table, last)
+            slot = take(table, samples.ids, a, b, recv)
+            push_event(events, CREATED, table, slot)
+        has = samples.has[i]
+        verdict[i], gap[i] = _check(table.meta[slot], has, samples.seq[i], samples.session[i], samples.t[i])
+        if verdict[i] != ACCEPTED:
+            slots[i] = -1
+            continue
+        touch(table, slot, recv)
+        stamp[slot] = mark
+        slots[i] = slot
+        fresh[i] = 1 if created else 0
+        if has & HAS_RESET:
+            if not created:
+                push_event(events, RESET, table, slot)
+            fresh[i] = 1
+    return n, DONE

@@ -1,0 +1,319 @@
+"""The engine: one model, many streams, one step a sample. Live, offline and in tests it is this class."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamrnn.burst import HAS_RESET, HAS_T, Burst, Results
+from streamrnn.errors import BadTime, ConfigError, NotFinite, StaleHandle, UnknownStream, WrongWidth
+from streamrnn.ids import check_id
+
+from .admission import Samples
+from .advance import advance, clear_row
+from .core import Core, answers_of
+from .outputs import Event, Output, Outputs, StreamState
+from .queries import alive, lookup_all, newly_stale, oldest_idle, times_go_back, touch_handles
+from .snapshot import check_state, read_state, write_state
+from .table import ALIVE, COUNT, EPOCH, FLAGS, LAST_EPOCH, LAST_T, LIVE, RECV, SEEN_T, remove
+
+__all__ = ["Engine"]
+
+Streams = Sequence[str] | npt.NDArray[np.int64]
+
+
+class Engine(Core):
+    """Keeps a state for every stream and advances it by one step for each of its samples.
+
+    `capacity` is the most streams that live at once: one more evicts the least recently used. A stream without a
+    sample for `idle_ttl` seconds of receipt time starts anew. `ring` is how many of its last samples each stream keeps.
+    Epochs count up from `epoch`.
+
+    >>> engine = Engine(Model.random(cell="gru", n_in=2, hidden=8, n_out=1), capacity=100)
+    >>> out = engine.step("bed1", [97.0, 12.0])
+    >>> out.y.shape, out.n, "bed1" in engine
+    ((1,), 1, True)
+    """
+
+    def step(self, stream: str | int, x: npt.ArrayLike, t: int | None = None, reset: bool = False) -> Output:
+        """Advance one stream by one sample.
+
+        `stream` is an id, or a handle; `x` (n_in,) numbers with NaN for a missing channel; `t` the event time in ns
+        since the Unix epoch; `reset` forgets the state first. Raises WrongWidth, NotFinite, BadTime, BadId,
+        StaleHandle; then nothing has changed.
+        """
+        streams = np.array([stream], np.int64) if isinstance(stream, (int, np.integer)) else [stream]
+        x = np.asarray(x)
+        if x.ndim != 1:
+            raise WrongWidth(f"x has shape {x.shape}; one sample has shape ({self.n_in},)")
+        return self.step_many(streams, x[None, :], None if t is None else [t], reset)[0]
+
+    def step_many(
+        self,
+        streams: Streams,
+        X: npt.ArrayLike,
+        t: npt.ArrayLike | None = None,
+        reset: bool | npt.ArrayLike = False,
+    ) -> Outputs:
+        """Advance many streams, in order; a stream may appear several times.
+
+        `streams` is a sequence of n ids, or an int64 array (n,) of `handles`; `X` (n, n_in), NaN for a missing channel;
+        `t` int64 (n,), event times in ns; `reset` one bool or (n,). Raises as `step` does, and then no stream has
+        changed.
+        """
+        X = self._samples(X)
+        n = len(X)
+        if len(streams) != n:
+            raise WrongWidth(f"{len(streams)} streams for {n} samples; give one stream a sample")
+        has = np.zeros(n, np.uint8)
+        has[np.broadcast_to(np.asarray(reset, bool), (n,))] |= HAS_RESET
+        times = np.zeros(n, np.int64)
+        if t is not None:
+            times = _times(t, n)
+            has |= HAS_T
+        results = Results(n, self.n_in, self.n_out)
+        now = time.time_ns()
+        if isinstance(streams, np.ndarray) and streams.dtype.kind in "iu":
+            self._step_handles(np.ascontiguousarray(streams, np.int64), X, times, has, results, now)
+        else:
+            self._step_ids(streams, X, times, has, results, now)
+        return Outputs(
+            results.y,
+            results.score,
+            results.flag.view(np.bool_),
+            results.edge,
+            results.count,
+            results.missing.view(np.bool_),
+            results.cause,
+            self.model,
+        )
+
+    def _step_ids(
+        self,
+        streams: Sequence[str],
+        X: npt.NDArray[np.float32],
+        t: npt.NDArray[np.int64],
+        has: npt.NDArray[np.uint8],
+        results: Results,
+        now: int,
+    ) -> None:
+        n = len(X)
+        encoded = [check_id(s) for s in streams]
+        ids = np.frombuffer(b"".join(encoded), np.uint8)
+        id_end = np.zeros(n + 1, np.int64)
+        np.cumsum([len(e) for e in encoded], out=id_end[1:])
+        if n and has[0] & HAS_T:
+            slots = np.empty(n, np.int64)
+            lookup_all(self._table, ids, id_end, slots)
+            self._refuse_old_times(slots, encoded, t, has)
+        none = np.zeros(n, np.int64)
+        samples = Samples(X, t, none, none, has, ids, id_end)
+        row = 0
+        while row < n:
+            row = self._ingest(samples, n, now, results, row)
+            if row < n:
+                self._kept_events = self.events()
+
+    def _step_handles(
+        self,
+        handles: npt.NDArray[np.int64],
+        X: npt.NDArray[np.float32],
+        t: npt.NDArray[np.int64],
+        has: npt.NDArray[np.uint8],
+        results: Results,
+        now: int,
+    ) -> None:
+        n = len(handles)
+        slots = results.slot
+        stale = alive(self._table, handles, slots)
+        if stale >= 0:
+            raise StaleHandle(
+                f"handle {handles[stale]} at position {stale} belongs to a stream that was evicted; "
+                "ask engine.handles() for a new one"
+            )
+        if n and has[0] & HAS_T:
+            self._refuse_old_times(slots, None, t, has)
+        touch_handles(self._table, slots, t, has, now)
+        fresh = (has & HAS_RESET).astype(np.uint8)
+        self._mark = advance(
+            self._program,
+            self._slab,
+            self._table,
+            self._work,
+            X,
+            t,
+            has,
+            slots,
+            fresh,
+            0,
+            n,
+            self._stamp,
+            self._mark,
+            answers_of(results),
+        )
+
+    def _refuse_old_times(
+        self,
+        slots: npt.NDArray[np.int64],
+        ids: list[bytes] | None,
+        t: npt.NDArray[np.int64],
+        has: npt.NDArray[np.uint8],
+    ) -> None:
+        """Raise BadTime where a stream's time would go back, before anything has changed."""
+        row = times_go_back(self._table, slots, t, has)
+        if row < 0 and ids is not None and (slots < 0).any():
+            last: dict[bytes, int] = {}
+            for i in np.flatnonzero(slots < 0).tolist():
+                if t[i] < last.get(ids[i], t[i]) and not has[i] & HAS_RESET:
+                    row = i
+                    break
+                last[ids[i]] = int(t[i])
+        if row >= 0:
+            raise BadTime(f"t[{row}] is {t[row]}, earlier than the stream's last sample; send in order, or reset")
+
+    def _samples(self, X: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        with np.errstate(over="ignore"):
+            X = np.ascontiguousarray(X, dtype=np.float32)
+        if X.ndim != 2 or X.shape[1] != self.n_in:
+            shape = "(n_in,)" if X.ndim == 1 else X.shape
+            raise WrongWidth(
+                f"samples of shape {shape if X.ndim != 2 else X.shape[1:]}; the model takes {self.n_in} channels"
+            )
+        wrong = np.isinf(X)
+        if wrong.any():
+            i, k = np.argwhere(wrong)[0].tolist()
+            raise NotFinite(
+                f"sample {i}, channel {k} is infinite in float32; send a finite number, or NaN where missing"
+            )
+        return X
+
+    def handles(self, ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """A handle for each id, int64 (n,): slot and generation in one number. Streams that do not exist are created.
+
+        A handle spares a hot loop the strings. It is refused (StaleHandle) once its stream was evicted.
+        """
+        if len(set(ids)) > self.capacity:
+            raise ConfigError(f"{len(set(ids))} streams do not fit a capacity of {self.capacity}; raise capacity")
+        now = time.time_ns()
+        out = np.zeros(len(ids), np.int64)
+        nothing = np.zeros(1, np.int64)
+        for i, stream in enumerate(ids):
+            slot = self._find(stream)
+            if slot < 0:
+                slot = self._create(check_id(stream), now)
+            touch_handles(self._table, np.array([slot]), nothing, nothing.view(np.uint8), now)
+            out[i] = self._handle(slot)
+        return out
+
+    def _slot(self, stream: str) -> int:
+        slot = self._find(stream)
+        if slot < 0:
+            raise UnknownStream(f"no stream {stream!r}; {len(self)} are alive")
+        return slot
+
+    def reset(self, stream: str) -> None:
+        """Forget a stream's state; it stays alive and starts from zero. Raises UnknownStream."""
+        slot = self._slot(stream)
+        n = int(self._table.meta[slot, COUNT])
+        clear_row(self._program, self._slab, slot)
+        self._table.head[LAST_EPOCH] += 1
+        self._table.meta[slot, EPOCH] = self._table.head[LAST_EPOCH]
+        self._table.meta[slot, COUNT] = 0
+        self._table.meta[slot, FLAGS] &= ~SEEN_T
+        self._kept_events = [*self.events(), Event("reset", stream, "request", n)]
+
+    def evict(self, stream: str) -> None:
+        """Forget a stream altogether; its handles become stale. Raises UnknownStream."""
+        slot = self._slot(stream)
+        n = int(self._table.meta[slot, COUNT])
+        remove(self._table, slot)
+        self._kept_events = [*self.events(), Event("evicted", stream, "request", n)]
+
+    def evict_idle(self, now: int) -> int:
+        """Evict every stream idle for longer than `idle_ttl` at receipt time `now` (ns); returns how many."""
+        if not self._ttl:
+            return 0
+        total = 0
+        while True:
+            self._kept_events = self.events()
+            done, more = oldest_idle(self._table, self._events, now - self._ttl)
+            total += done
+            if not more:
+                return total
+
+    def stale(self, now: int, after: int) -> list[str]:
+        """Streams silent for more than `after` ns at receipt time `now`, each named once until it sends again."""
+        slots = newly_stale(self._table, now - after)
+        return [self._id(slot) for slot in slots.tolist()]
+
+    def state(self, stream: str) -> StreamState:
+        """A copy of a stream's state. Raises UnknownStream."""
+        return read_state(self.model, self._layout, self._slab, self._table, self._slot(stream))
+
+    def load_state(self, stream: str, state: StreamState) -> None:
+        """Give a stream a saved state, creating the stream if need be. Raises StateError if it does not fit."""
+        slot = self._find(stream)
+        check_state(self.model, self._layout, self._slab.ring.shape[1:], state)
+        if slot < 0:
+            slot = self._create(check_id(stream), time.time_ns())
+        write_state(self._layout, self._slab, self._table, slot, state)
+
+    def stream_info(self, stream: str) -> dict[str, Any]:
+        """Plain values about a stream: n, epoch, last_t, last_recv (ns, None before), and its ring, oldest first."""
+        slot = self._slot(stream)
+        meta = self._table.meta[slot]
+        n = int(meta[COUNT])
+        kept = min(n, self.ring)
+        rows = self._slab.ring[slot, [(n - kept + i) % self.ring for i in range(kept)]] if kept else np.zeros((0, 0))
+        x = [[None if np.isnan(v) else float(v) for v in row[: self.n_in]] for row in rows]
+        return {
+            "n": n,
+            "epoch": int(meta[EPOCH]),
+            "last_t": int(meta[LAST_T]) if meta[FLAGS] & SEEN_T else None,
+            "last_recv": int(meta[RECV]),
+            "x": x,
+            "y": [row[self.n_in : -1].tolist() for row in rows],
+            "score": [float(row[-1]) for row in rows],
+        }
+
+    def __len__(self) -> int:
+        return int(self._table.head[LIVE])
+
+    def __contains__(self, stream: object) -> bool:
+        return isinstance(stream, str) and self._find(stream) >= 0
+
+    def __iter__(self) -> Iterator[str]:
+        """Ids of the live streams, as they are when iteration begins, in no particular order."""
+        return iter([self._id(slot) for slot in np.flatnonzero(self._table.meta[:, FLAGS] & ALIVE).tolist()])
+
+    def __repr__(self) -> str:
+        return f"Engine({self.model!r}, {len(self)} of {self.capacity} streams)"
+
+    # Housekeeping
+
+    def compile(self) -> None:
+        """Compile every function of the data path, or load it from the cache, without touching a stream."""
+        spare = Engine(self.model, capacity=2, idle_ttl=1.0, ring=min(self.ring, 1))
+        burst, results = Burst(2, self.n_in), Results(2, self.n_in, self.n_out)
+        for stream in (b"a", b"b"):
+            burst.add(stream, [0.0] * self.n_in, t=0, seq=0, session=b"s")
+        spare.ingest(burst, results)
+        spare.step_many(spare.handles(["a", "c"]), np.zeros((2, self.n_in), np.float32), t=[0, 0])
+        spare.load_state("a", spare.state("a"))
+        spare.reset("a")
+        spare.stale(time.time_ns(), 1)
+        spare.evict("a")
+        spare.evict_idle(2**62)
+
+
+def _times(t: npt.ArrayLike, n: int) -> npt.NDArray[np.int64]:
+    times = np.asarray(t)
+    if times.shape != (n,) or (n and times.dtype.kind not in "iu"):
+        raise BadTime(f"t has dtype {times.dtype} and shape {times.shape}; it must be integer ns of shape ({n},)")
+    if n and (times.min() < -(2**63) or times.max() >= 2**63):
+        raise BadTime(f"t goes up to {times.max()}; it must fit a signed 64-bit integer of ns")
+    return np.ascontiguousarray(times, np.int64)

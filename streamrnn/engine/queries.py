@@ -1,0 +1,111 @@
+"""Compiled walks over the stream table: lookups, checks and housekeeping that touch many streams."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamrnn._jit import kernel
+from streamrnn.burst import HAS_RESET, HAS_T
+
+from .admission import EVENT_ROOM, EVICTED_IDLE, push_event
+from .table import FLAGS, GENERATION, LAST_T, PREV, RECV, SEEN_T, STALE, TAIL, lookup, remove, touch
+
+__all__ = ["alive", "lookup_all", "newly_stale", "oldest_idle", "times_go_back", "touch_handles"]
+
+_SLOT_MASK = np.int64(0xFFFFFFFF)
+
+
+@kernel
+def lookup_all(table, ids, id_end, slots):
+    """slots int64 (n,) = the slot of each id, or -1."""
+    for i in range(slots.shape[0]):
+        slots[i] = lookup(table, ids, id_end[i], id_end[i + 1])
+
+
+@kernel
+def alive(table, handles, slots):
+    """Write each handle's slot; returns the first position whose handle is stale, or -1."""
+    capacity = table.meta.shape[0]
+    for i in range(handles.shape[0]):
+        slot = handles[i] & _SLOT_MASK
+        if slot >= capacity or table.meta[slot, FLAGS] == 0 or table.meta[slot, GENERATION] != handles[i] >> 32:
+            return i
+        slots[i] = slot
+    return -1
+
+
+@kernel
+def times_go_back(table, slots, t, has):
+    """The first row whose time is before its stream's last one, or -1; rows with a negative slot are passed over.
+
+    The table is left as it was: times are written as the walk goes, and put back from `before` at the end.
+    """
+    n = slots.shape[0]
+    before = np.empty((n, 2), np.int64)
+    bad = -1
+    done = n
+    for i in range(n):
+        slot = slots[i]
+        if slot < 0:
+            continue
+        row = table.meta[slot]
+        if row[FLAGS] & SEEN_T and t[i] < row[LAST_T] and not has[i] & HAS_RESET:
+            bad = i
+            done = i
+            break
+        before[i, 0] = row[LAST_T]
+        before[i, 1] = row[FLAGS]
+        row[LAST_T] = t[i]
+        row[FLAGS] |= SEEN_T
+    for k in range(done):
+        i = done - 1 - k
+        if slots[i] >= 0:
+            table.meta[slots[i], LAST_T] = before[i, 0]
+            table.meta[slots[i], FLAGS] = before[i, 1]
+    return bad
+
+
+@kernel
+def touch_handles(table, slots, t, has, recv):
+    """Note the use of live slots, and their times."""
+    for i in range(slots.shape[0]):
+        slot = slots[i]
+        if has[i] & HAS_T:
+            table.meta[slot, LAST_T] = t[i]
+            table.meta[slot, FLAGS] |= SEEN_T
+        touch(table, slot, recv)
+
+
+@kernel
+def oldest_idle(table, events, before):
+    """Evict streams last used before that receipt time, oldest first; (how many, whether the event buffer ran full)."""
+    done = 0
+    while True:
+        slot = table.head[TAIL]
+        if slot < 0 or table.meta[slot, RECV] >= before:
+            return done, False
+        if events.n[0] + EVENT_ROOM > events.kind.shape[0]:
+            return done, True
+        push_event(events, EVICTED_IDLE, table, slot)
+        remove(table, slot)
+        done += 1
+
+
+@kernel
+def newly_stale(table, before):
+    """Slots last used before that receipt time which were not yet called stale, oldest first; marks them."""
+    count = 0
+    slot = table.head[TAIL]
+    while slot >= 0 and table.meta[slot, RECV] < before:
+        count += table.meta[slot, FLAGS] & STALE == 0
+        slot = table.meta[slot, PREV]
+    found = np.empty(count, np.int64)
+    k = 0
+    slot = table.head[TAIL]
+    while slot >= 0 and table.meta[slot, RECV] < before:
+        if table.meta[slot, FLAGS] & STALE == 0:
+            table.meta[slot, FLAGS] |= STALE
+            found[k] = slot
+            k += 1
+        slot = table.meta[slot, PREV]
+    return found

@@ -1,0 +1,92 @@
+"""One safetensors file a model: arrays, and the specification as JSON in the file's metadata. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from streamrnn.errors import ModelError
+
+from .spec import ModelSpec, array_shapes
+from .weights import Array
+
+__all__ = ["MAX_FILE", "MAX_HEADER", "read", "write"]
+
+MAX_FILE = 2**31
+"""Bytes of the largest model file that is opened."""
+
+MAX_HEADER = 2**24
+"""Bytes of the largest safetensors header that is parsed."""
+
+KEY = "streamrnn"
+
+
+def write(path: str | os.PathLike[str], spec: ModelSpec, arrays: dict[str, Array]) -> None:
+    """Write atomically: a reader sees the old file or the new one, never half of it."""
+    path = Path(path)
+    data = save(dict(sorted(arrays.items())), metadata={KEY: spec.to_json()})
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def read(path: str | os.PathLike[str]) -> tuple[ModelSpec, dict[str, Array]]:
+    """The specification and the raw arrays; a file that is not a whole streamrnn model is a ModelError."""
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE:
+            raise ModelError(f"{path} has {size} bytes; a model file may have {MAX_FILE}")
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from None
+    header = _header(path, data)
+    text = header.get("__metadata__", {}).get(KEY)
+    if not isinstance(text, str):
+        raise ModelError(f"{path} is a safetensors file without streamrnn metadata; it is not a streamrnn model")
+    try:
+        spec = ModelSpec.from_json(text)
+        _check_header(spec, header)
+        return spec, load(data)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{path} is damaged: {error}") from None
+
+
+def _header(path: Path, data: bytes) -> dict[str, dict[str, object]]:
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > min(MAX_HEADER, len(data) - 8):
+        raise ModelError(f"{path} is truncated or not a safetensors file ({len(data)} bytes)")
+    try:
+        header = json.loads(data[8 : 8 + length])
+    except (ValueError, RecursionError):
+        raise ModelError(f"{path} is not a safetensors file: its header is not JSON") from None
+    if not isinstance(header, dict) or not all(isinstance(v, dict) for v in header.values()):
+        raise ModelError(f"{path} is not a safetensors file: its header is not a map of tensors")
+    return header
+
+
+def _check_header(spec: ModelSpec, header: dict[str, dict[str, object]]) -> None:
+    """Shapes and dtypes before any array is made, so that an error can name the tensor."""
+    shapes = array_shapes(spec)
+    for name in header:
+        if name != "__metadata__" and name not in shapes:
+            raise ModelError(f"unknown tensor {name!r}; this model has {', '.join(shapes)}")
+    for name, shape in shapes.items():
+        entry = header.get(name)
+        if entry is None:
+            raise ModelError(f"tensor {name!r} is missing; its shape must be {shape}")
+        if entry.get("dtype") != "F32" or entry.get("shape") != list(shape):
+            raise ModelError(
+                f"tensor {name!r} is {entry.get('dtype')} of shape {entry.get('shape')}; "
+                f"it must be F32 of shape {list(shape)}"
+            )

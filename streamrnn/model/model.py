@@ -1,0 +1,186 @@
+"""A model: a frozen specification and its read-only arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy.typing as npt
+
+from streamrnn.errors import ModelError
+from streamrnn.kernels import rls
+from streamrnn.kernels.score import COMPONENTS, SETTINGS
+
+from . import file
+from .spec import LayerSpec, ModelSpec, as_tuple
+from .weights import Array, adaptive_weights, check_arrays, random_weights
+
+__all__ = ["Model"]
+
+_ALIASES = {"rnn": "rnn_tanh", "elman": "rnn_tanh"}
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """What every stream's state is advanced by; immutable, shared by all streams.
+
+    >>> model = Model.random(cell="lstm", n_in=4, hidden=8, n_out=2, seed=1)
+    >>> model.arrays["weight_hh_l0"].shape
+    (32, 8)
+    """
+
+    spec: ModelSpec
+    arrays: Mapping[str, Array]
+    """Read-only float32 arrays under PyTorch's names: weight_ih_l0, ..., readout.weight, readout.bias."""
+
+    def __init__(self, spec: ModelSpec, arrays: Mapping[str, npt.ArrayLike]) -> None:
+        """Check and copy `arrays` (`spec.array_shapes`); a wrong one is a ModelError that names it and its shape."""
+        for name, known in (("detector", SETTINGS), ("learning", rls.SETTINGS)):
+            unknown = sorted(set(getattr(spec, name)) - set(known))
+            if unknown:
+                raise ModelError(f"unknown {name} setting {unknown[0]!r}; known are {', '.join(known)}")
+        object.__setattr__(self, "spec", spec)
+        object.__setattr__(self, "arrays", check_arrays(spec, arrays))
+
+    @classmethod
+    def random(
+        cls,
+        cell: str = "lstm",
+        *,
+        n_in: int,
+        hidden: int | Sequence[int],
+        layers: int | None = None,
+        n_out: int | None = None,
+        seed: int = 0,
+        head: str = "regress",
+        features: Sequence[str] = (),
+    ) -> Model:
+        """An untrained network, for tests and benchmarks.
+
+        `cell` is "rnn" (tanh), "rnn_relu", "lstm" or "gru"; `hidden` one width, or one for each layer; `n_out`
+        defaults to n_in. Weights are uniform in ±1/sqrt(hidden), the same bits for a seed everywhere.
+        """
+        depth = layers if layers is not None else (1 if isinstance(hidden, int) else len(hidden))
+        if not isinstance(depth, int) or depth < 1:
+            raise ModelError(f"layers is {layers!r}; it must be an integer from 1 on")
+        widths = as_tuple(hidden, depth, "hidden")
+        cell = _ALIASES.get(cell, cell)
+        spec = ModelSpec(
+            n_in=n_in,
+            n_out=n_in if n_out is None else n_out,
+            layers=tuple(LayerSpec(cell, i, h) for i, h in zip((n_in, *widths[:-1]), widths, strict=True)),
+            head=head,
+            features=tuple(features),
+            provenance={"made_by": "Model.random", "seed": seed},
+        )
+        return cls(spec, random_weights(spec, seed))
+
+    @classmethod
+    def adaptive(
+        cls,
+        n_in: int,
+        hidden: int = 64,
+        seed: int = 0,
+        *,
+        features: Sequence[str] = (),
+        units: Sequence[str] = (),
+        clock: bool = True,
+        radius: float = 0.9,
+        input_scale: float = 0.5,
+        fastest: float = 1.0,
+        slowest: float = 64.0,
+        detector: Mapping[str, float] | None = None,
+        learning: Mapping[str, float] | None = None,
+    ) -> Model:
+        """The model that needs no training: a random reservoir whose readout each stream learns as it runs.
+
+        `radius` is the recurrent matrix's spectral radius, `input_scale` the size of input weights, `fastest` and
+        `slowest` the units' time constants in samples; `clock` adds the time of day as two inputs wherever samples
+        carry real time. `detector` and `learning` override settings (kernels.score.SETTINGS, kernels.rls.SETTINGS).
+        """
+        spec = ModelSpec(
+            n_in=n_in,
+            n_out=n_in,
+            layers=(LayerSpec("reservoir", n_in + 2 * clock, hidden),),
+            head="forecast",
+            features=tuple(features),
+            units=tuple(units),
+            normaliser="causal",
+            readout="online",
+            clock=clock,
+            detector=detector or {},
+            learning=learning or {},
+            provenance={"made_by": "Model.adaptive", "seed": seed},
+        )
+        return cls(spec, adaptive_weights(spec, seed, radius, input_scale, fastest, slowest))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Model:
+        """Read a model file; anything wrong with it is a ModelError that names the tensor and the expected shape."""
+        spec, arrays = file.read(path)
+        try:
+            return cls(spec, arrays)
+        except ModelError as error:
+            raise ModelError(f"{os.fspath(path)}: {error}") from None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one safetensors file with the specification as JSON metadata, atomically."""
+        file.write(path, self.spec, dict(self.arrays))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of a SHA-256 over the specification (provenance aside) and all weights."""
+        digest = hashlib.sha256(ModelSpec.to_json(self.spec).encode())
+        for name in sorted(self.arrays):
+            digest.update(name.encode() + b"\0")
+            digest.update(self.arrays[name].tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model holds."""
+        return sum(a.size for a in self.arrays.values())
+
+    def cause_name(self, code: int) -> str | None:
+        """The words for a cause code: channel and component, as in "spo2:level"; None for -1.
+
+        >>> Model.adaptive(2, hidden=4, features=["hr", "spo2"]).cause_name(-1) is None
+        True
+        """
+        return None if code < 0 else self._causes[code]
+
+    @cached_property
+    def _causes(self) -> dict[int, str]:
+        return {
+            channel * 8 + k: f"{feature}:{component}"
+            for channel, feature in enumerate(self.spec.features)
+            for k, component in enumerate(COMPONENTS)
+        }
+
+    def __repr__(self) -> str:
+        layers = ", ".join(f"{layer.cell} {layer.hidden}" for layer in self.spec.layers)
+        return f"Model({self.spec.head}: {self.spec.n_in} -> [{layers}] -> {self.spec.n_out}, {self.fingerprint})"
+
+    def describe(self) -> dict[str, Any]:
+        """The model as plain values, for people and programs."""
+        spec = self.spec
+        return {
+            "fingerprint": self.fingerprint,
+            "head": spec.head,
+            "n_in": spec.n_in,
+            "n_out": spec.n_out,
+            "layers": [{"cell": x.cell, "n_in": x.n_in, "hidden": x.hidden} for x in spec.layers],
+            "features": list(spec.features),
+            "units": list(spec.units),
+            "normaliser": spec.normaliser,
+            "readout": spec.readout,
+            "clock": spec.clock,
+            "detector": {**SETTINGS, **spec.detector},
+            "learning": {**rls.SETTINGS, **spec.learning} if spec.readout == "online" else {},
+            "parameters": self.parameters,
+            "provenance": dict(spec.provenance),
+        }
