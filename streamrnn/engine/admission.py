@@ -88,12 +88,12 @@ class Samples(NamedTuple):
 
 
 class Events(NamedTuple):
-    """Lifecycle events that wait to be drained: n int64 (1,), kind int64 (room,), count int64 (room,) samples of the
+    """Lifecycle events that wait to be drained: n int64 (1,), kind int64 (room,), seen int64 (room,) samples of the
     stream at that time, ids uint8 (room, MAX_ID), lengths int64 (room,)."""
 
     n: npt.NDArray[np.int64]
     kind: npt.NDArray[np.int64]
-    count: npt.NDArray[np.int64]
+    seen: npt.NDArray[np.int64]
     ids: npt.NDArray[np.uint8]
     lengths: npt.NDArray[np.int64]
 
@@ -112,7 +112,7 @@ def new_events(room: int) -> Events:
 def push_event(events, kind, table, slot):
     i = events.n[0]
     events.kind[i] = kind
-    events.count[i] = table.meta[slot, COUNT]
+    events.seen[i] = table.meta[slot, COUNT]
     n = table.lengths[slot]
     events.lengths[i] = n
     for k in range(n):

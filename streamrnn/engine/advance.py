@@ -78,7 +78,7 @@ class Answers(NamedTuple):
     flag: npt.NDArray[np.uint8]
     edge: npt.NDArray[np.int8]
     cause: npt.NDArray[np.int32]
-    count: npt.NDArray[np.int64]
+    seen: npt.NDArray[np.int64]
     epoch: npt.NDArray[np.int64]
     missing: npt.NDArray[np.uint8]
 
@@ -271,7 +271,7 @@ def _after(sizes, slab, meta, work, x, j, slot, i, answers):
             entry[n_in + k] = answers.y[i, k]
         entry[n_in + sizes[S_OUT]] = answers.score[i]
     meta[slot, COUNT] += 1
-    answers.count[i] = meta[slot, COUNT]
+    answers.seen[i] = meta[slot, COUNT]
     answers.epoch[i] = meta[slot, EPOCH]
 
 

@@ -150,7 +150,7 @@ class Core:
         e = self._events
         for i in range(int(e.n[0])):
             kind, reason = _EVENTS[int(e.kind[i])]
-            events.append(Event(kind, bytes(e.ids[i, : e.lengths[i]]).decode(), reason, int(e.count[i])))
+            events.append(Event(kind, bytes(e.ids[i, : e.lengths[i]]).decode(), reason, int(e.seen[i])))
         e.n[0] = 0
         return events
 
@@ -211,7 +211,7 @@ class Core:
             "state": s.state.nbytes + s.adapt.nbytes + s.detector.nbytes,
             "ring": s.ring.nbytes,
             "ids": t.ids.nbytes,
-            "table": t.lengths.nbytes + t.hashes.nbytes + t.index.nbytes + t.meta.nbytes + self._stamp.nbytes,
+            "table": t.lengths.nbytes + t.hashes.nbytes + t.buckets.nbytes + t.meta.nbytes + self._stamp.nbytes,
         }
 
 

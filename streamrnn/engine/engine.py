@@ -80,7 +80,7 @@ class Engine(Core):
         if isinstance(streams, np.ndarray) and streams.dtype.kind in "iu":
             self._step_handles(np.ascontiguousarray(streams, np.int64), X, times, has, results, now)
         else:
-            self._step_ids(streams, X, times, has, results, now)
+            self._step_ids(list(streams), X, times, has, results, now)
         return Outputs(
             results.y,
             results.score,
@@ -241,7 +241,7 @@ class Engine(Core):
         while True:
             self._kept_events = self.events()
             done, more = oldest_idle(self._table, self._events, now - self._ttl)
-            total += done
+            total += int(done)
             if not more:
                 return total
 

@@ -1,6 +1,6 @@
 """The stream table in compiled code: id -> slot, order of use, lifecycle, and what each feed has delivered.
 
-Everything lives in arrays. `index` is an open-addressing hash table (linear probing, backward-shift deletion) of slot
+Everything lives in arrays. `buckets` is an open-addressing hash table (linear probing, backward-shift deletion) of slot
 numbers; a hit is confirmed by comparing the id's bytes. Live slots form a doubly linked list from the most to the
 least recently used, free slots a singly linked one through the same column.
 """
@@ -60,13 +60,13 @@ _SHIFT = np.uint64(29)
 
 
 class Table(NamedTuple):
-    """ids uint8 (capacity, width), lengths int64 (capacity,), hashes uint64 (capacity,), index int64 (power of two,)
+    """ids uint8 (capacity, width), lengths int64 (capacity,), hashes uint64 (capacity,), buckets int64 (power of two,)
     holding slot + 1 or 0, meta int64 (capacity, META), head int64 (5,), seed uint64 (1,)."""
 
     ids: npt.NDArray[np.uint8]
     lengths: npt.NDArray[np.int64]
     hashes: npt.NDArray[np.uint64]
-    index: npt.NDArray[np.int64]
+    buckets: npt.NDArray[np.int64]
     meta: npt.NDArray[np.int64]
     head: npt.NDArray[np.int64]
     seed: npt.NDArray[np.uint64]
@@ -74,7 +74,7 @@ class Table(NamedTuple):
 
 def new_table(capacity: int, seed: int, width: int = 32) -> Table:
     """An empty table. `seed` keys the hash, so that nobody can choose ids that collide."""
-    index_size = 1 << (2 * capacity - 1).bit_length()
+    bucket_count = 1 << (2 * capacity - 1).bit_length()
     meta = np.zeros((capacity, META), np.int64)
     meta[:, NEXT] = np.arange(1, capacity + 1)
     meta[-1, NEXT] = -1
@@ -82,7 +82,7 @@ def new_table(capacity: int, seed: int, width: int = 32) -> Table:
         ids=np.zeros((capacity, width), np.uint8),
         lengths=np.zeros(capacity, np.int64),
         hashes=np.zeros(capacity, np.uint64),
-        index=np.zeros(index_size, np.int64),
+        buckets=np.zeros(bucket_count, np.int64),
         meta=meta,
         head=np.array([-1, -1, 0, 0, 0], np.int64),
         seed=np.array([seed], np.uint64),
@@ -126,10 +126,10 @@ def same_row(table, slot, buffer, start, stop):
 def lookup(table, buffer, start, stop):
     """The slot of the id buffer[start:stop], or -1; buffer uint8."""
     h = _hash(table, buffer, start, stop)
-    mask = np.uint64(table.index.shape[0] - 1)
+    mask = np.uint64(table.buckets.shape[0] - 1)
     i = h & mask
     while True:
-        entry = table.index[np.int64(i)]
+        entry = table.buckets[np.int64(i)]
         if entry == 0:
             return np.int64(-1)
         slot = entry - 1
@@ -193,11 +193,11 @@ def take(table, buffer, start, stop, recv):
         table.ids[slot, i] = buffer[start + i]
     h = _hash(table, buffer, start, stop)
     table.hashes[slot] = h
-    mask = np.uint64(table.index.shape[0] - 1)
+    mask = np.uint64(table.buckets.shape[0] - 1)
     i = h & mask
-    while table.index[np.int64(i)] != 0:
+    while table.buckets[np.int64(i)] != 0:
         i = (i + np.uint64(1)) & mask
-    table.index[np.int64(i)] = slot + 1
+    table.buckets[np.int64(i)] = slot + 1
     _link_first(table, slot)
     table.head[LIVE] += 1
     return slot
@@ -206,22 +206,22 @@ def take(table, buffer, start, stop, recv):
 @kernel
 def remove(table, slot):
     """Forget a live slot's id and put the slot on the free list; its generation grows when it is taken again."""
-    mask = np.uint64(table.index.shape[0] - 1)
+    mask = np.uint64(table.buckets.shape[0] - 1)
     hole = table.hashes[slot] & mask
-    while table.index[np.int64(hole)] != slot + 1:
+    while table.buckets[np.int64(hole)] != slot + 1:
         hole = (hole + np.uint64(1)) & mask
     # Backward shift: move up whatever may stand nearer to its home, so that no tombstones are left.
     i = hole
     while True:
         i = (i + np.uint64(1)) & mask
-        entry = table.index[np.int64(i)]
+        entry = table.buckets[np.int64(i)]
         if entry == 0:
             break
         home = table.hashes[entry - 1] & mask
         if ((i - home) & mask) >= ((i - hole) & mask):
-            table.index[np.int64(hole)] = entry
+            table.buckets[np.int64(hole)] = entry
             hole = i
-    table.index[np.int64(hole)] = 0
+    table.buckets[np.int64(hole)] = 0
     _unlink(table, slot)
     table.meta[slot, FLAGS] = 0
     table.meta[slot, NEXT] = table.head[FREE]

@@ -75,7 +75,7 @@ class Uniform:
 
 
 def random_weights(spec: ModelSpec, seed: int) -> dict[str, Array]:
-    """Uniform in ±1/sqrt(hidden), PyTorch's default, with 1 added to the bias of forget gates (Jozefowicz et al. 2015)."""
+    """Uniform in ±1/sqrt(hidden), PyTorch's default, with 1 added to forget gates' biases (Jozefowicz et al. 2015)."""
     uniform = Uniform(seed)
     out: dict[str, Array] = {}
     shapes = array_shapes(spec)
