@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,7 @@ def test_any_batch_and_any_interleaving_give_the_bits_of_one_stream_alone(kind, 
     truth = [alone(model, x, t) for x, t in zip(xs, ts, strict=True)]
     engine = Engine(model, capacity=len(lengths))
     done = [0] * len(lengths)
-    for a, b in zip(cuts, cuts[1:], strict=False):
+    for a, b in pairwise(cuts):
         at = []
         for s in order[a:b].tolist():
             at.append((s, done[s]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -134,7 +134,7 @@ class Model:
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits of a SHA-256 over the specification (provenance aside) and all weights."""
-        digest = hashlib.sha256(ModelSpec.to_json(self.spec).encode())
+        digest = hashlib.sha256(replace(self.spec, provenance={}).to_json().encode())
         for name in sorted(self.arrays):
             digest.update(name.encode() + b"\0")
             digest.update(self.arrays[name].tobytes())
