@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from ..errors import StreamRNNError
-from . import score
+from . import demo, info, publish, score
 
 __all__ = ["app", "main", "run"]
 
@@ -27,7 +27,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command()(demo.demo)
+app.command()(publish.publish)
 app.command()(score.score)
+app.command()(info.info)
 
 
 def _version(wanted: bool) -> None:

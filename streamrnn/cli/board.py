@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from .lanes import LONGEST, Lane, Reading
 from .sparkline import sparkline
 
-__all__ = ["SMALLEST", "Board", "number", "quantity"]
+__all__ = ["Board", "fits", "number", "quantity"]
 
 SMALLEST = (60, 12)
 """Columns and lines below which a live table makes no sense."""
@@ -20,94 +20,105 @@ SMALLEST = (60, 12)
 STYLES = ("green", "cyan", "yellow", "magenta", "blue", "bright_green", "bright_cyan", "bright_yellow")
 """Colours of the channels in turn; red is for flags."""
 
-VALUE = 6
-"""Characters of a value."""
+SCORE = 5
+"""Characters of a score."""
 
-STATE = 18
+STATE = 16
 """Characters of a flag and its cause."""
 
-NARROWEST, WIDEST = 4, 40
+NARROWEST, WIDEST = 5, 40
 """Limits of a sparkline's width."""
+
+LEAST_STEPS = 4
+"""A sparkline is at least this many of its value's smallest steps high: 97 to 98 is no cliff."""
+
+LOG_LINES = 8
+"""Most lines of the log that are shown."""
+
+AROUND = 5
+"""Lines that are neither streams nor log: heading, table header, a rule, the note on hidden streams."""
 
 
 class Board:
     """Draws lanes as a table that fits the terminal, under a heading and above a log.
 
-    `channels` and `units` name the values of every lane. Set `heading` and `log` before each drawing.
+    `channels` and `units` name the values; a lane may have fewer. Set `heading` and append to `log` at will.
     """
 
-    def __init__(self, channels: Sequence[str], units: Sequence[str], per_bucket: int) -> None:
-        self.channels = tuple(channels)
-        self.units = tuple(units)
+    def __init__(self, channels: Sequence[str], units: Sequence[str] = (), per_bucket: int = 1) -> None:
+        self.channels = list(channels)
+        self.units = list(units) + [""] * (len(self.channels) - len(units))
         self.lanes: dict[str, Lane] = {}
         self.heading: RenderableType = ""
         self.log: list[Text] = []
-        self.empty = "waiting for samples"
+        self.waiting = "waiting for samples"
         self._per_bucket = per_bucket
+        self._value_width = 3
 
-    def lane(self, stream: str) -> Lane:
-        """The lane of `stream`, made at its first sample."""
+    def add(
+        self, stream: str, values: Sequence[float], score: float, flag: bool, cause: str | None, t: int | None
+    ) -> bool:
+        """Take an output of `stream` with the values to draw for it; say whether it raised the flag."""
         lane = self.lanes.get(stream)
         if lane is None:
-            lane = self.lanes[stream] = Lane(stream, len(self.channels), self._per_bucket)
-        return lane
-
-    def reading(
-        self, values: Sequence[float], score: float, flag: bool, cause: str | None, t: int | None
-    ) -> Reading:
-        """An output as a `Reading`, with the channel that `cause` (like "spo2:level") blames."""
+            for i in range(len(self.channels), len(values)):
+                self.channels.append(f"y{i}")
+                self.units.append("")
+            lane = self.lanes[stream] = Lane(stream, len(values), self._per_bucket)
         blamed = None
         if cause is not None:
             name = cause.partition(":")[0]
             blamed = self.channels.index(name) if name in self.channels else None
-        return Reading(values, score, flag, cause, t, blamed)
+        return lane.add(Reading(values, score, flag, cause, t, blamed))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = options.max_width
-        height = options.height or console.height
-        if not self.lanes:
-            yield Group(self.heading, Text(self.empty, "dim"))
-            return
-        shared = _shared_prefix(list(self.lanes))
-        log_lines = min(len(self.log), max(0, height - 6 - len(self.lanes)), 8)
-        log_lines = max(log_lines, min(3, len(self.log)))
-        fitting = max(1, height - 5 - log_lines)
-        shown = _choose(list(self.lanes.values()), fitting)
         yield self.heading
-        yield self._table(shown, len(shared), width)
-        hidden = len(self.lanes) - len(shown)
-        if hidden:
-            yield Text(f"… and {hidden} more streams: a taller terminal shows them", "dim")
+        if not self.lanes:
+            yield Text(self.waiting, "dim")
+            return
+        height = options.height or console.height
+        lanes = list(self.lanes.values())
+        room = height - AROUND - len(lanes)
+        log_lines = min(len(self.log), LOG_LINES, max(room, 3))
+        shown = _choose(lanes, max(1, height - AROUND - log_lines))
+        yield self._table(shown, len(_shared_prefix(list(self.lanes))), options.max_width)
+        hidden = len(lanes) - len(shown)
+        yield Text(f"and {hidden} more streams; a taller terminal shows them" if hidden else "", "dim")
         yield from self.log[len(self.log) - log_lines :]
 
     def _table(self, lanes: list[Lane], shared: int, width: int) -> Table:
-        names = max([6, *(len(lane.stream) - shared for lane in lanes)])
-        names = min(names, 20)
-        channels, spark = self._columns(width - names - STATE - VALUE - 4)
-        table = Table(box=None, padding=(0, 1, 0, 0), expand=False, show_edge=False, header_style="dim")
+        names = min(max([6, *(len(lane.stream) - shared for lane in lanes)]), 20)
+        shown = [number(track.value) for lane in lanes for track in lane.tracks]
+        heads = [min(len(name), 6) for name in self.channels]
+        # Growing only, so that columns do not jump as values gain and lose digits.
+        self._value_width = max(self._value_width, *map(len, shown), *heads)
+        channels, spark = self._columns(width - names - SCORE - STATE - 2)
+        table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="dim")
         table.add_column("stream", width=names, no_wrap=True)
         for name, unit in zip(self.channels[:channels], self.units, strict=False):
-            table.add_column(Text(name, justify="right"), width=VALUE, justify="right", no_wrap=True)
-            table.add_column(Text(unit, "dim"), width=spark, no_wrap=True)
-        table.add_column(Text("score", justify="right"), width=VALUE, justify="right", no_wrap=True)
+            table.add_column(name, width=self._value_width, justify="right", no_wrap=True)
+            table.add_column(unit, width=spark, no_wrap=True)
+        table.add_column("score", width=SCORE, justify="right", no_wrap=True)
         table.add_column("flag", width=STATE, no_wrap=True)
         for lane in lanes:
-            cells: list[Text] = [Text(lane.stream[shared:], "bold red" if lane.flag else "bold")]
+            cells = [Text(lane.stream[shared:], "bold red" if lane.flag else "bold")]
             for i in range(channels):
-                style = STYLES[i % len(STYLES)]
-                track = lane.tracks[i]
-                cells.append(Text(number(track.value), style if not math.isnan(track.value) else "dim"))
-                cells.append(sparkline(track.marks(), spark, style))
-            cells.append(Text(number(lane.scores.value), "red" if lane.flag else "default"))
+                cells += _channel(lane, i, spark)
+            cells.append(Text(_score(lane.scores.value), "bold red" if lane.flag else ""))
             cells.append(_state(lane))
             table.add_row(*cells)
         return table
 
     def _columns(self, room: int) -> tuple[int, int]:
         """How many channels fit, and the width of each one's sparkline."""
-        channels = max(1, min(len(self.channels), room // (VALUE + NARROWEST + 2)))
-        spark = room // channels - VALUE - 2
-        return channels, max(NARROWEST, min(spark, WIDEST, LONGEST))
+        beside = self._value_width + 2
+        channels = max(1, min(len(self.channels), room // (beside + NARROWEST)))
+        return channels, max(NARROWEST, min(room // channels - beside, WIDEST, LONGEST))
+
+
+def fits(console: Console) -> bool:
+    """Whether `console` is a terminal that is large enough for a board."""
+    return console.is_terminal and console.width >= SMALLEST[0] and console.height >= SMALLEST[1]
 
 
 def number(value: float) -> str:
@@ -119,12 +130,12 @@ def number(value: float) -> str:
     if math.isnan(value):
         return "--"
     size = abs(value)
-    if value == int(value) and size < 100_000:
+    if size < 100_000 and value == int(value):
         return str(int(value))
     if size >= 100_000 or size < 0.001:
         mantissa, _, exponent = f"{value:.1e}".partition("e")
         return f"{mantissa}e{int(exponent)}"
-    return f"{value:.0f}" if size >= 1000 else f"{value:.{3 - len(str(int(size)))}f}"
+    return f"{value:.0f}" if size >= 1000 else f"{value:.{4 - len(str(int(size)))}f}"
 
 
 def quantity(count: float) -> str:
@@ -136,11 +147,26 @@ def quantity(count: float) -> str:
     return f"{count:,.0f}"
 
 
+def _channel(lane: Lane, i: int, spark: int) -> list[Text]:
+    """The value and the sparkline of channel `i`; blank where the stream has no such channel."""
+    if i >= len(lane.tracks):
+        return [Text(""), Text("")]
+    style = STYLES[i % len(STYLES)]
+    track = lane.tracks[i]
+    least = LEAST_STEPS * track.quantum if math.isfinite(track.quantum) else 0.0
+    value = Text(number(track.value), "dim" if math.isnan(track.value) else style)
+    return [value, sparkline(track.marks(), spark, style, least)]
+
+
+def _score(value: float) -> str:
+    return f"{value:.1f}" if value < 1000.0 else number(value)
+
+
 def _state(lane: Lane) -> Text:
     if lane.flag:
-        return Text(f"▲ {lane.cause or 'flagged'}", "bold red")
+        return Text(f"▲ {lane.cause or 'flagged'}", "bold red", no_wrap=True, overflow="ellipsis")
     if lane.flags:
-        return Text(f"· {lane.flags} before" if lane.flags > 1 else "· 1 before", "dim")
+        return Text(f"{lane.flags} earlier", "dim")
     return Text("·", "dim")
 
 

@@ -70,9 +70,7 @@ class Recording:
         self._close = ExitStack()
         names = _stream_names(paths, layout)
         try:
-            self._tables = [
-                _Table(path, layout, name, self._close) for path, name in zip(paths, names, strict=True)
-            ]
+            self._tables = [_Table(path, layout, name, self._close) for path, name in zip(paths, names, strict=True)]
         except BaseException:
             self._close.close()
             raise

@@ -16,11 +16,12 @@ LONGEST = 120
 
 
 class Track:
-    """One number over time, `per_bucket` samples to a mark."""
+    """One number over time, `per_bucket` samples to a mark; `quantum` is the smallest step it has made."""
 
     def __init__(self, per_bucket: int) -> None:
         self.per_bucket = per_bucket
         self.value = math.nan
+        self.quantum = math.inf
         self._done: deque[Mark] = deque(maxlen=LONGEST)
         self._sum = 0.0
         self._count = 0
@@ -29,6 +30,9 @@ class Track:
 
     def add(self, value: float, flagged: bool) -> None:
         """Take the next value; NaN is a missing one."""
+        step = abs(value - self.value)
+        if 0.0 < step < self.quantum:
+            self.quantum = step
         self.value = value
         self._flagged |= flagged
         self._seen += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,7 +51,7 @@ def score(
     where: WhereOption = None,
     capacity: Annotated[int, typer.Option(min=1, help="Streams alive at once, as in the daemon.")] = 10_000,
 ) -> int:
-    """Score recordings offline: the daemon's engine, the same bits.
+    """Score CSV files offline, to the same bits as the daemon.
 
     Writes t, the inputs, the outputs (y_...), score, flag and cause of every row; t in ns since 1970.
 
@@ -79,8 +79,10 @@ def score(
         from .progress import tracked
 
         admitted = _Admitted(tracked(recording.rows(), recording, "scoring"))
+        batches = _batches(admitted, BATCH)
+        first = next(batches, None)  # what is wrong with the first row is said before anything is written
         with open_table(output, table_columns) as table:
-            for rows in _batches(admitted, BATCH):
+            for rows in chain([] if first is None else [first], batches):
                 table.write(_scored(engine, rows))
     if admitted.refused:
         print(
@@ -126,8 +128,7 @@ def _scored(engine: Engine, rows: Sequence[Row]) -> Scored:
     x = np.array([row.x for row in rows], np.float64).astype(np.float32)
     t = None if rows[0].t is None else [row.t or 0 for row in rows]
     out = engine.step_many(streams, x, t)
-    causes = [out.cause[i] for i in range(len(rows))]
-    return Scored(streams, t, x, out.y, out.score, out.flag, causes)
+    return Scored(streams, t, x, out.y, out.score, out.flag, list(out.cause))
 
 
 def _for_model(layout: Layout, model: Model | None, files: Sequence[Path]) -> Layout:

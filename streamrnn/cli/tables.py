@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -38,9 +38,7 @@ class Columns:
         front.
         """
         taken = {*RESERVED, *outputs}
-        return cls(
-            stream, t, tuple(f"x_{name}" if name in taken else name for name in inputs), tuple(outputs)
-        )
+        return cls(stream, t, tuple(f"x_{name}" if name in taken else name for name in inputs), tuple(outputs))
 
     @property
     def names(self) -> list[str]:
@@ -91,11 +89,10 @@ class _Csv:
     def __init__(self, path: Path | None, columns: Columns) -> None:
         self._columns = columns
         self._close = ExitStack()
-        file = (
-            sys.stdout
-            if path is None
-            else self._close.enter_context(path.open("w", encoding="utf-8", newline=""))
-        )
+        file: TextIO = sys.stdout
+        if path is not None:
+            part = self._close.enter_context(_replacing(path))
+            file = self._close.enter_context(part.open("w", encoding="utf-8", newline=""))
         self._out = csv.writer(file, lineterminator="\n")
         self._out.writerow(columns.names)
 
@@ -118,7 +115,18 @@ class _Csv:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close.close()
+        self._close.__exit__(kind, error, trace)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file to write that becomes `path` only once all went well: no half a table is ever left behind."""
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _texts(values: npt.NDArray[np.float32]) -> list[str]:
@@ -146,7 +154,9 @@ class _Parquet:
         if columns.t:
             kinds["t"] = pyarrow.timestamp("ns", tz="UTC")
         self._schema = pyarrow.schema(list(kinds.items()))
-        self._writer: Any = parquet.ParquetWriter(path, self._schema)
+        self._close = ExitStack()
+        part = self._close.enter_context(_replacing(path))
+        self._writer: Any = self._close.enter_context(parquet.ParquetWriter(part, self._schema))
 
     def write(self, rows: Scored) -> None:
         cells: list[Any] = []
@@ -157,9 +167,7 @@ class _Parquet:
         cells.extend(self._floats(column) for column in rows.x.T)
         cells.extend(self._floats(column) for column in rows.y.T)
         cells += [rows.score, rows.flag, rows.cause]
-        arrays = [
-            self._arrow.array(cell, type=kind) for cell, kind in zip(cells, self._schema.types, strict=True)
-        ]
+        arrays = [self._arrow.array(cell, type=kind) for cell, kind in zip(cells, self._schema.types, strict=True)]
         self._writer.write_table(self._arrow.Table.from_arrays(arrays, schema=self._schema))
 
     def _floats(self, values: npt.NDArray[np.float32]) -> Any:
@@ -171,4 +179,4 @@ class _Parquet:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
+        self._close.__exit__(kind, error, trace)

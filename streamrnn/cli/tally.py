@@ -60,9 +60,7 @@ class Tally:
     def raised(self, stream: str, t: int, cause: str | None) -> Alarm:
         """Judge a flag that was raised at `t`."""
         self.flags += 1
-        fault = next(
-            (f for f in self.faults if f.stream == stream and f.start_ns <= t <= f.end_ns + GRACE_NS), None
-        )
+        fault = next((f for f in self.faults if f.stream == stream and f.start_ns <= t <= f.end_ns + GRACE_NS), None)
         alarm = Alarm(stream, t, cause, fault, fault is not None and fault not in self.found)
         if fault is None:
             self.false_flags += self.known
@@ -110,6 +108,5 @@ def percentiles_us(times_ns: Sequence[int]) -> dict[str, float]:
         return {"p50": 0.0, "p99": 0.0}
     ranks = {"p50": 0.5, "p99": 0.99}
     return {
-        name: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] / 1e3, 1)
-        for name, share in ranks.items()
+        name: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] / 1e3, 1) for name, share in ranks.items()
     }

@@ -1,0 +1,58 @@
+"""`streamrnn demo`: a daemon, a simulated ward and a live view in one terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import ColumnsOption, ModelOption, StreamColumnOption, TimeOption, TimeUnitOption, WhereOption, layout_of
+
+__all__ = ["demo"]
+
+
+def demo(
+    seconds: Annotated[float, typer.Option(min=1.0, help="How long it plays.")] = 60.0,
+    scene: Annotated[str, typer.Option(help="What is simulated: ward or market.")] = "ward",
+    beds: Annotated[
+        int | None, typer.Option("--beds", "--streams", min=1, max=1000, help="How many beds or symbols.")
+    ] = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Times faster than time. Default: what shows 20 minutes, at least 10."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed plays the same feed.")] = 0,
+    model: ModelOption = "adaptive",
+    feed: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Play this CSV file instead; may be given again."),
+    ] = None,
+    columns: ColumnsOption = None,
+    time: TimeOption = None,
+    time_unit: TimeUnitOption = None,
+    stream_column: StreamColumnOption = None,
+    where: WhereOption = None,
+    headless: Annotated[bool, typer.Option("--headless", help="Plain lines instead of the live view.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Only the summary, as one JSON object.")] = False,
+    svg: Annotated[Path | None, typer.Option(hidden=True, help="Write a picture of the view here.")] = None,
+) -> int:
+    """Watch a daemon find what goes wrong on a simulated ward.
+
+    Starts a daemon of its own and plays the ward into it through ZeroMQ.
+    Every flag is judged against the faults that the simulation put in. Ctrl-C ends early, with the summary.
+
+    Example: streamrnn demo --seconds 30
+    """
+    from .scenes import recorded, simulated
+    from .stage import Stage
+
+    if feed:
+        layout = layout_of(time=time, time_unit=time_unit, columns=columns, stream_column=stream_column, where=where)
+        what = recorded(feed, layout, seconds, speed)
+    else:
+        what = simulated(scene, beds, seconds, speed, seed)
+    arguments = ["--features", ",".join(what.channels)] if model == "adaptive" else [model]
+    facts = {"model": model, "seed": None if feed else seed, "speed": what.rate.speed}
+    stage = Stage(what, seconds, arguments, facts, svg)
+    return stage.run(live=not headless and not json, as_json=json)

@@ -1,0 +1,134 @@
+"""The demo itself: a daemon, a session with it and the view, from the first sample to the summary."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+
+from .board import fits
+from .scenes import Scene
+from .session import Session
+from .story import Story
+from .tether import OwnDaemon
+
+__all__ = ["Stage"]
+
+READY_SECONDS = 180.0
+"""How long the daemon may take to compile and start: the first start on a slow machine."""
+
+FRAME_SECONDS = 0.125
+"""Time between two drawings."""
+
+PICTURE = (104, 24)
+"""Columns and lines of a picture of the view."""
+
+
+@dataclass
+class Stage:
+    """One run of the demo: `scene` for `seconds`, into a daemon started with `arguments`.
+
+    `facts` are added to the JSON summary. `picture` is a file for the last view as SVG.
+    """
+
+    scene: Scene
+    seconds: float
+    arguments: Sequence[str]
+    facts: dict[str, Any]
+    picture: Path | None = None
+
+    def run(self, live: bool, as_json: bool) -> int:
+        """Play until the end, the time limit or Ctrl-C; print the summary; return the exit status."""
+        console = Console(quiet=as_json, highlight=False)
+        live = live and fits(console)
+        story = Story(self.scene, self.seconds)
+        began = played = 0.0
+        interrupted = False
+        with _terminable(), OwnDaemon(self.arguments) as daemon:
+            try:
+                with console.status("starting the daemon; the very first start compiles for half a minute"):
+                    daemon.wait_ready(READY_SECONDS)
+                with Session(self.scene.rows, self.scene.rate, daemon.ingest, daemon.outputs) as session:
+                    began = time.monotonic()
+                    frames = self._frames(story, session, daemon, began)
+                    if live:
+                        _show(story, frames, console)
+                    else:
+                        _tell(story, frames, console)
+            except KeyboardInterrupt:
+                interrupted = True
+            played = time.monotonic() - began if began else 0.0
+        if self.picture is not None:
+            story.board.heading = story.heading(played)
+            _draw(story, self.picture)
+        if as_json:
+            print(json.dumps({**story.summary(played), **self.facts, "interrupted": interrupted}))
+            return 0
+        if live:
+            console.print(story.board)
+        console.print()
+        console.print(story.epilogue(played))
+        return 0
+
+    def _frames(self, story: Story, session: Session, daemon: OwnDaemon, began: float) -> Iterator[float]:
+        """Take in what has come, a frame at a time, until the end; yields the seconds played."""
+        following = began
+        while True:
+            played = time.monotonic() - began
+            last = session.done or played > self.seconds + FRAME_SECONDS
+            daemon.check()
+            for answer in session.answers():
+                story.take(answer)
+            story.tell()
+            yield played
+            if last:
+                return
+            following += FRAME_SECONDS
+            time.sleep(max(0.0, following - time.monotonic()))
+
+
+def _show(story: Story, frames: Iterator[float], console: Console) -> None:
+    """The live view, on the terminal's other screen."""
+    with Live(story.board, console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as view:
+        for played in frames:
+            story.board.heading = story.heading(played)
+            view.refresh()
+
+
+def _tell(story: Story, frames: Iterator[float], console: Console) -> None:
+    """The log, line by line."""
+    console.print(story.scene.title)
+    told = 0
+    for _ in frames:
+        for line in story.board.log[told:]:
+            console.print(line, soft_wrap=True)
+        told = len(story.board.log)
+
+
+def _draw(story: Story, path: Path) -> None:
+    width, height = PICTURE
+    console = Console(record=True, width=width, height=height, file=io.StringIO(), force_terminal=True)
+    console.print(story.board)
+    svg = console.export_svg(title="streamrnn demo")
+    # Without the fonts from another site: a picture in a README shall not fetch anything.
+    path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL), encoding="utf-8")
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the demo as Ctrl-C does: the daemon stopped, the summary printed."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
