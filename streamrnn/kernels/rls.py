@@ -12,16 +12,22 @@ because its update multiplies v_i v_j first, and multiplication commutes.
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from streamrnn._jit import kernel
 from streamrnn.kernels.numerics import fma64
 
-__all__ = ["DRIFT", "PARAMS", "PRIOR", "init", "learn", "predict"]
+__all__ = ["SETTINGS", "init", "learn", "predict"]
 
-PARAMS = 2
-"""float64 settings, in this order: PRIOR and DRIFT below."""
+SETTINGS = MappingProxyType(
+    {
+        "prior": 1.0,  # variance of a weight before anything was learned, in units of the noise's
+        "drift": 1e-6,  # growth of that variance a sample: how fast weights are expected to change
+    }
+)
+"""Settings and defaults, in the order in which `params` holds them."""
 
-PRIOR, DRIFT = 0, 1
-"""params[PRIOR]: variance of a weight before anything was learned (1 / ridge); params[DRIFT]: its growth a sample."""
+_PRIOR, _DRIFT = range(len(SETTINGS))
 
 
 @kernel
@@ -33,7 +39,7 @@ def init(P, w, first, params):
     """
     P[:] = 0.0
     for i in range(P.shape[0]):
-        P[i, i] = params[PRIOR]
+        P[i, i] = params[_PRIOR]
     w[:] = 0.0
     for k in range(w.shape[0]):
         w[k, first + k] = 1.0
@@ -83,8 +89,8 @@ def learn(phi, target, missing, P, w, gain, params):
             row = w[k]
             for i in range(n):
                 row[i] = fma64(step, gain[i], row[i])
-    prior = params[PRIOR]
-    drift = params[DRIFT]
+    prior = params[_PRIOR]
+    drift = params[_DRIFT]
     for i in range(n):
         row = P[i]
         g = gain[i]

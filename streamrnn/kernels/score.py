@@ -1,0 +1,244 @@
+"""The detector: is this sample unlike what its stream has shown so far, and is that news?
+
+Each channel has three signals: its value, its slow level (an exponential average) and its smoothed forecast residual.
+Each signal has an envelope [lo, hi] of what was seen so far. A signal outside scores
+
+    max(e - allowance, 0) / (margin * (1 + (youth / n)^1.5) * max(hi - lo, floor))
+
+with e the distance to the envelope. Records are common early in a stream's life, so the margin shrinks as n grows. The
+allowance and the floor come from the channel's quantum, the smallest step it was ever seen to take: an integer step of
+a whole-numbered signal is not news, however long it stood still. The envelope then grows to hold the sample, but at
+most by a multiple of its width, and it forgets slowly: one wild sample cannot make a detector blind for life.
+
+A fourth component counts how long a channel has been missing, against its longest gap so far. The score is the largest
+of all channels and components. The flag rises when the score reaches the threshold. It stays while the signal that
+raised it is outside the envelope of that moment, and then until the score was low for a hold time; nothing raises it
+a second time meanwhile, so that one episode is one alarm. An episode ends at the latest after a set time, because a
+lasting change is the new normal.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+import numpy as np
+
+from streamrnn._jit import kernel
+
+__all__ = ["COMPONENTS", "SETTINGS", "init", "score", "size"]
+
+COMPONENTS = ("envelope", "level", "residual", "missing")
+"""What can raise a flag; a cause is channel * 8 + index here."""
+
+SETTINGS = MappingProxyType(
+    {
+        "threshold": 1.0,  # the score that raises the flag
+        "release": 0.5,  # the share of the threshold under which a score counts as quiet
+        "hold": 20.0,  # quiet samples before the flag clears
+        "longest": 120.0,  # samples after which an episode ends in any case
+        "warmup": 30.0,  # samples of a channel before it is judged
+        "youth": 700.0,  # samples after which margins are twice their final width
+        "envelope": 0.01,  # margin of the value, in widths of its envelope
+        "level": 0.01,  # margin of the level
+        "residual": 0.05,  # margin of the smoothed residual
+        "level_rate": 0.03,  # weight of a new sample in the level
+        "residual_rate": 0.03,  # weight of a new sample in the smoothed residual
+        "growth": 3.0,  # the envelope's largest growth by one sample, in widths
+        "forget": 3e-6,  # share of its width that an envelope loses a sample
+        "missing": 10.0,  # samples a channel must be missing, and twice its longest gap, to be news
+    }
+)
+"""Settings and defaults, in the order in which `params` holds them. Times are in samples of the stream."""
+
+(
+    _THRESHOLD,
+    _RELEASE,
+    _HOLD,
+    _LONGEST,
+    _WARMUP,
+    _YOUTH,
+    _ENVELOPE,
+    _LEVEL,
+    _RESIDUAL,
+    _LEVEL_RATE,
+    _RESIDUAL_RATE,
+    _GROWTH,
+    _FORGET,
+    _MISSING,
+) = range(len(SETTINGS))
+
+_BY_MISSING = 3
+
+# A stream's row: its episode, the strongest signal of this sample, then _CHANNEL slots for each channel.
+_UP, _QUIET, _AGE, _CAUSE, _BOUND, _SIDE, _BEST, _BEST_CAUSE, _BEST_BOUND, _BEST_SIDE, _HEAD = range(11)
+
+# A channel's slots. Its signals are value, level and residual, each with its present size and its envelope's edges.
+_SEEN, _QUANTUM, _CHANGES, _GAP, _LONGEST_GAP, _VALUE_AT = range(6)
+_SIGNAL = 3
+_LEVEL_AT, _RESIDUAL_AT, _CHANNEL = (_VALUE_AT + _SIGNAL * k for k in (1, 2, 3))
+
+_ALLOWANCE = 2.0  # steps of a quantum outside the envelope that are never news
+_FLOOR = 4.0  # an envelope counts as at least this many quanta wide
+_SLOW_FLOOR = 0.8  # the same for an averaged signal, whose steps are parts of a quantum
+_RESOLUTION = 1e-6  # of float32, relative to the value
+_TINY = 1e-30
+_FEW = 3.0  # changes seen before the smallest of them is trusted to be the quantum
+_GUESS = 0.1  # until then the quantum is at most this part of the level
+_MAX = 1e6
+
+
+def size(n_channels: int) -> int:
+    """float64 slots of a stream's row."""
+    return _HEAD + _CHANNEL * n_channels
+
+
+@kernel
+def init(row):
+    """A stream that has seen nothing: row float64 (size,)."""
+    row[:] = 0.0
+    row[_CAUSE] = -1.0
+
+
+@kernel
+def _seen(row, c, value, residual, signals, cause, params):
+    """A sample of the channel at row[c]: update its `signals` signals and, once it is warm, score them.
+
+    There is one exit, and the helper for the rare case has the array arguments: numba counts references to arrays
+    in a function with several exits, which would cost more than this arithmetic.
+    """
+    n = row[c + _SEEN] + 1.0
+    row[c + _SEEN] = n
+    step = abs(value - row[c + _VALUE_AT])
+    if step > 0.0 and n > 1.0:
+        if row[c + _CHANGES] == 0.0 or step < row[c + _QUANTUM]:
+            row[c + _QUANTUM] = step
+        row[c + _CHANGES] += 1.0
+    row[c + _VALUE_AT] = value
+    row[c + _LEVEL_AT] += max(params[_LEVEL_RATE], 1.0 / n) * (value - row[c + _LEVEL_AT])
+    row[c + _RESIDUAL_AT] += params[_RESIDUAL_RATE] * (residual - row[c + _RESIDUAL_AT])
+    warm = n > params[_WARMUP]
+    for k in range(signals):
+        at = c + _VALUE_AT + _SIGNAL * k
+        signal = row[at]
+        low = row[at + 1]
+        high = row[at + 2]
+        if warm:
+            fade = params[_FORGET] * (high - low)
+            row[at + 1] = low + fade
+            row[at + 2] = high - fade
+            if signal > high or signal < low:
+                _outside(row, c, k, low, high, cause + k, params)
+        elif k == 0 and n > 1.0:
+            row[at + 1] = min(low, signal)
+            row[at + 2] = max(high, signal)
+        else:
+            row[at + 1] = signal
+            row[at + 2] = signal
+
+
+@kernel
+def _outside(row, c, k, low, high, cause, params):
+    """Score signal `k` of the channel at row[c], which left its envelope [low, high]; let that grow to hold it."""
+    at = c + _VALUE_AT + _SIGNAL * k
+    signal = row[at]
+    quantum = row[c + _QUANTUM]
+    if row[c + _CHANGES] < _FEW:
+        quantum = min(quantum, _GUESS * abs(row[c + _LEVEL_AT]))
+    # An average moves by parts of a quantum.
+    allowance = _ALLOWANCE * quantum * (1.0 if k == 0 else params[_LEVEL_RATE + k - 1])
+    floor = (_FLOOR if k == 0 else _SLOW_FLOOR) * quantum
+    width = max(high - low, floor, _RESOLUTION * abs(row[c + _VALUE_AT]) + _TINY)
+    side = 1.0 if signal > high else -1.0
+    e = max(signal - high, low - signal)
+    row[at + (2 if signal > high else 1)] += side * min(e, params[_GROWTH] * width)
+    margin = params[_ENVELOPE + k]
+    if e > allowance and margin > 0.0:
+        r = params[_YOUTH] / row[c + _SEEN]
+        strength = (e - allowance) / (margin * (1.0 + r * np.sqrt(r)) * width)
+        # Half way back to the envelope counts as over.
+        _news(row, cause, strength, signal - side * 0.5 * e, side)
+
+
+@kernel
+def _absent(row, c, cause, params):
+    """A sample without the channel at row[c]: news while its gap is new, silence once it has been an episode."""
+    gap = row[c + _GAP] + 1.0
+    row[c + _GAP] = gap
+    limit = max(params[_MISSING], 2.0 * row[c + _LONGEST_GAP])
+    if row[c + _SEEN] >= params[_WARMUP] and params[_MISSING] > 0.0 and gap <= limit + params[_LONGEST]:
+        _news(row, cause, gap / limit, 0.0, 1.0)
+
+
+@kernel
+def _news(row, cause, strength, bound, side):
+    """Keep the strongest signal of this sample."""
+    if strength > row[_BEST]:
+        row[_BEST] = min(strength, _MAX)
+        row[_BEST_CAUSE] = cause
+        row[_BEST_BOUND] = bound
+        row[_BEST_SIDE] = side
+
+
+@kernel
+def _lasts(row):
+    """Whether the signal that raised the flag is still out: beyond its bound, or missing."""
+    cause = int(row[_CAUSE])
+    c = _HEAD + _CHANNEL * (cause >> 3)
+    k = cause & 7
+    at = c + (_GAP if k == _BY_MISSING else _VALUE_AT + _SIGNAL * k)
+    # A gap has side and bound 1 and 0: it lasts as long as it counts.
+    return row[_SIDE] * (row[at] - row[_BOUND]) > 0.0
+
+
+@kernel
+def _decide(row, params):
+    """Advance the episode by this sample; returns the edge: 1 raised, -1 cleared, 0 neither."""
+    edge = 0
+    best = row[_BEST]
+    if row[_UP] == 0.0:
+        if best >= params[_THRESHOLD]:
+            row[_UP] = 1.0
+            row[_QUIET] = 0.0
+            row[_AGE] = 0.0
+            row[_CAUSE] = row[_BEST_CAUSE]
+            row[_BOUND] = row[_BEST_BOUND]
+            row[_SIDE] = row[_BEST_SIDE]
+            edge = 1
+    else:
+        row[_AGE] += 1.0
+        calm = best < params[_RELEASE] * params[_THRESHOLD] and not _lasts(row)
+        row[_QUIET] = row[_QUIET] + 1.0 if calm else 0.0
+        if row[_QUIET] >= params[_HOLD] or row[_AGE] >= params[_LONGEST]:
+            row[_UP] = 0.0
+            row[_CAUSE] = -1.0
+            edge = -1
+    return edge
+
+
+@kernel
+def score(x, missing, forecast, has_forecast, row, params, i, score, flag, edge, cause):
+    """Judge one sample of one stream and write row `i` of the results.
+
+    x float32 (n,), finite; missing uint8 (n,), a set channel has no value; forecast float32 (n,), the previous
+    forecast of this sample in its units, read only where has_forecast; row float64 (size(n),); params float64, the
+    values of SETTINGS. Writes score[i] float32, finite and at least 0; flag[i] uint8; edge[i] int8, 1 raised, -1
+    cleared, 0 neither; cause[i] int32, channel * 8 + component, -1 where there is no flag.
+    """
+    row[_BEST] = 0.0
+    for j in range(x.size):
+        c = _HEAD + _CHANNEL * j
+        if missing[j] != 0:
+            _absent(row, c, 8 * j + _BY_MISSING, params)
+        else:
+            if row[c + _GAP] > 0.0:
+                row[c + _LONGEST_GAP] = max(row[c + _LONGEST_GAP], row[c + _GAP])
+                row[c + _GAP] = 0.0
+            value = float(x[j])
+            if has_forecast:
+                _seen(row, c, value, value - float(forecast[j]), 3, 8 * j, params)
+            else:
+                _seen(row, c, value, 0.0, 2, 8 * j, params)
+    edge[i] = _decide(row, params)
+    score[i] = row[_BEST]
+    flag[i] = row[_UP] != 0.0
+    cause[i] = int(row[_CAUSE])
