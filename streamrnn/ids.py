@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 from .errors import BadId
 
@@ -15,7 +14,6 @@ MAX_ID = 200
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
-@lru_cache(maxsize=1 << 16)
 def check_id(stream: str) -> bytes:
     """The id as bytes of UTF-8; BadId unless it is 1 to 200 bytes without control characters (C0, DEL, C1).
 

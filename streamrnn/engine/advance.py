@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn._jit import kernel
+from streamrnn._jit import inlined, kernel
 from streamrnn.burst import HAS_T
 from streamrnn.kernels import rnn
 from streamrnn.kernels.clock import day_phase
@@ -83,9 +83,10 @@ class Answers(NamedTuple):
     missing: npt.NDArray[np.uint8]
 
 
-@kernel
-def _matrix(weights, start, rows, columns):
-    return weights[start : start + rows * columns].reshape((rows, columns))
+@inlined
+def _matrix(flat, start, rows, columns):
+    """flat[start:...] seen as a (rows, columns) matrix."""
+    return flat[start : start + rows * columns].reshape((rows, columns))
 
 
 @kernel
@@ -103,9 +104,9 @@ def clear_row(program, slab, slot):
     if sizes[S_ONLINE]:
         F = sizes[S_FEATURES]
         adapt = slab.adapt[slot]
-        init_stats(adapt[: n_in * STATS].reshape((n_in, STATS)))
-        P = adapt[sizes[S_P] : sizes[S_P] + F * F].reshape((F, F))
-        w = adapt[sizes[S_W] : sizes[S_W] + n_in * F].reshape((n_in, F))
+        init_stats(_matrix(adapt, 0, n_in, STATS))
+        P = _matrix(adapt, sizes[S_P], F, F)
+        w = _matrix(adapt, sizes[S_W], n_in, F)
         init_rls(P, w, F - 1 - sizes[S_NET], program.learning)
 
 
@@ -179,10 +180,10 @@ def _before(program, slab, work, x, t, has, j, slot, count, i, answers):
     if sizes[S_NORMALISER] == NORMALISER_CAUSAL:
         F = sizes[S_FEATURES]
         adapt = slab.adapt[slot]
-        observe(filled, missing, adapt[: n_in * STATS].reshape((n_in, STATS)), u[:n_in])
+        observe(filled, missing, _matrix(adapt, 0, n_in, STATS), u[:n_in])
         if count > 0:
-            P = adapt[sizes[S_P] : sizes[S_P] + F * F].reshape((F, F))
-            w = adapt[sizes[S_W] : sizes[S_W] + n_in * F].reshape((n_in, F))
+            P = _matrix(adapt, sizes[S_P], F, F)
+            w = _matrix(adapt, sizes[S_W], n_in, F)
             last = program.layers[program.layers.shape[0] - 1, STATE]
             _features(sizes, row, last, row[sizes[S_U_PREV] : sizes[S_U_PREV] + sizes[S_NET]], work.phi)
             learn(work.phi, u[:n_in], missing, P, w, work.gain, program.learning)
@@ -234,10 +235,10 @@ def _readout(program, slab, work, n, y):
         for j in range(n):
             slot = work.slots[j]
             adapt = slab.adapt[slot]
-            w = adapt[sizes[S_W] : sizes[S_W] + n_in * F].reshape((n_in, F))
+            w = _matrix(adapt, sizes[S_W], n_in, F)
             _features(sizes, slab.state[slot], last[STATE], work.u[j], work.phi)
             predict(work.phi, w, work.forecast)
-            denormalise(work.forecast, adapt[: n_in * STATS].reshape((n_in, STATS)), y[work.outs[j]])
+            denormalise(work.forecast, _matrix(adapt, 0, n_in, STATS), y[work.outs[j]])
         return
     W = _matrix(program.weights, sizes[S_W_OUT], last[HIDDEN], sizes[S_OUT])
     b = program.weights[sizes[S_B_OUT] : sizes[S_B_OUT] + sizes[S_OUT]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamrnn._jit import kernel
+from streamrnn._jit import allocating, kernel
 from streamrnn.burst import HAS_RESET, HAS_T
 
 from .admission import EVENT_ROOM, EVICTED_IDLE, push_event
@@ -34,7 +34,7 @@ def alive(table, handles, slots):
     return -1
 
 
-@kernel
+@allocating
 def times_go_back(table, slots, t, has):
     """The first row whose time is before its stream's last one, or -1; rows with a negative slot are passed over.
 
@@ -91,7 +91,7 @@ def oldest_idle(table, events, before):
         done += 1
 
 
-@kernel
+@allocating
 def newly_stale(table, before):
     """Slots last used before that receipt time which were not yet called stale, oldest first; marks them."""
     count = 0

@@ -31,6 +31,7 @@ def id_of_topic(topic_: bytes) -> bytes:
         raise BadId(f"stream id {raw[:60]!r} is not UTF-8") from None
 
 
+@lru_cache(maxsize=_CACHED)
 def sample_topic(stream: str) -> bytes:
     """The topic that a sample of this stream travels under.
 
