@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from ..errors import StreamRNNError
-from . import demo, info, publish, score
+from . import demo, info, publish, score, watch
 
 __all__ = ["app", "main", "run"]
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 
 app.command()(demo.demo)
 app.command()(publish.publish)
+app.command()(watch.watch)
 app.command()(score.score)
 app.command()(info.info)
 

@@ -9,7 +9,8 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from ..client import Publisher, Subscriber
-from ..wire.outputs import Output
+from ..errors import Timeout
+from ..wire.messages import Output
 from .feeds import Row
 from .pace import Pace, Rate
 
@@ -58,7 +59,7 @@ class Session:
             threading.Thread(target=self._guard, args=(part,), name=part.__name__, daemon=True)
             for part in (self._listen, self._play)
         ]
-        self.sent = 0
+        self._began: float | None = None
 
     def __enter__(self) -> Session:
         for thread in self._threads:
@@ -84,6 +85,11 @@ class Session:
         return taken
 
     @property
+    def played(self) -> float:
+        """Seconds since the first sample; 0 before both sides were connected."""
+        return 0.0 if self._began is None else time.monotonic() - self._began
+
+    @property
     def done(self) -> bool:
         """Whether all was played and every answer that can be expected has come."""
         if not self._played.is_set():
@@ -102,6 +108,7 @@ class Session:
             with Publisher(self._ingest) as publisher:
                 publisher.wait(CONNECT_SECONDS)
                 self._listening.wait(CONNECT_SECONDS)
+                self._began = time.monotonic()
                 for row in self._rows:
                     self._pace.wait(row.t)
                     if self._stop.is_set():
@@ -110,16 +117,19 @@ class Session:
                     seq[row.stream] = number + 1
                     self._sent_at[row.stream, number] = (time.perf_counter_ns(), row.x)
                     publisher.send(row.stream, row.x, t=row.t, seq=number)
-                    self.sent += 1
         finally:
             self._last_answer = time.monotonic()
             self._played.set()
 
     def _listen(self) -> None:
-        with Subscriber(self._outputs, prefixes=["out/"]) as subscriber:
+        with Subscriber(self._outputs, "out/") as subscriber:
+            subscriber.wait(CONNECT_SECONDS)
             self._listening.set()
             while not self._stop.is_set():
-                message = subscriber.receive(LISTEN_SECONDS)
+                try:
+                    message = subscriber.recv(LISTEN_SECONDS)
+                except Timeout:
+                    continue
                 now = time.perf_counter_ns()
                 if not isinstance(message, Output) or message.seq is None:
                     continue

@@ -52,22 +52,23 @@ class Stage:
         console = Console(quiet=as_json, highlight=False)
         live = live and fits(console)
         story = Story(self.scene, self.seconds)
-        began = played = 0.0
+        played = 0.0
         interrupted = False
         with _terminable(), OwnDaemon(self.arguments) as daemon:
             try:
                 with console.status("starting the daemon; the very first start compiles for half a minute"):
                     daemon.wait_ready(READY_SECONDS)
                 with Session(self.scene.rows, self.scene.rate, daemon.ingest, daemon.outputs) as session:
-                    began = time.monotonic()
-                    frames = self._frames(story, session, daemon, began)
-                    if live:
-                        _show(story, frames, console)
-                    else:
-                        _tell(story, frames, console)
+                    frames = self._frames(story, session, daemon)
+                    try:
+                        if live:
+                            _show(story, frames, console)
+                        else:
+                            _tell(story, frames, console)
+                    finally:
+                        played = session.played
             except KeyboardInterrupt:
                 interrupted = True
-            played = time.monotonic() - began if began else 0.0
         if self.picture is not None:
             story.board.heading = story.heading(played)
             _draw(story, self.picture)
@@ -80,11 +81,11 @@ class Stage:
         console.print(story.epilogue(played))
         return 0
 
-    def _frames(self, story: Story, session: Session, daemon: OwnDaemon, began: float) -> Iterator[float]:
+    def _frames(self, story: Story, session: Session, daemon: OwnDaemon) -> Iterator[float]:
         """Take in what has come, a frame at a time, until the end; yields the seconds played."""
-        following = began
+        following = time.monotonic()
         while True:
-            played = time.monotonic() - began
+            played = session.played
             last = session.done or played > self.seconds + FRAME_SECONDS
             daemon.check()
             for answer in session.answers():

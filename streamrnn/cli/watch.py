@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any
+import time
+from collections.abc import Iterable
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import Timeout
 from ..wire.endpoints import OUTPUTS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from ..client import Subscriber
+    from ..wire.messages import Event, Flag, Output
+    from .board import Board
 
 __all__ = ["watch"]
 
@@ -28,8 +39,9 @@ def watch(
     flags: Annotated[bool, typer.Option("--flags", help="Only flags, as they are raised and cleared.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a message, for programs.")] = False,
     count: Annotated[
-        int | None, typer.Option("--count", "-n", min=1, help="End after so many messages; for --json and --flags.")
+        int | None, typer.Option("--count", "-n", min=1, help="End after so many messages or lines.")
     ] = None,
+    timeout: Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="How long to wait for a daemon.")] = 10.0,
 ) -> int:
     """Show a running daemon's outputs, flags and events.
 
@@ -41,96 +53,34 @@ def watch(
 
     from ..client import Subscriber
     from .board import fits
+    from .published import as_json, concerning
 
-    kinds = ("flag",) if flags else ("out", "flag")
-    prefixes = [f"{kind}/{prefix}" for kind in kinds] + ["event/"]
-    if not flags:
-        prefixes.append("block/")
     console = Console(highlight=False)
-    with Subscriber(endpoint, prefixes=prefixes) as subscriber:
-        messages = _concerning(prefix, subscriber)
+    lines = flags or not fits(console)
+    prefixes = [f"flag/{prefix}"]
+    if not flags:
+        prefixes.append("event/")
+    if json or not lines:
+        prefixes += [] if flags else [f"out/{prefix}", "block/"]
+    with Subscriber(endpoint, prefixes, hwm=0) as subscriber:
+        subscriber.wait(timeout)
         if json:
-            _print_json(islice(messages, count))
-        elif flags or not fits(console):
-            _print_lines(islice(messages, count), console)
+            for message in islice(concerning(prefix, subscriber), count):
+                print(as_json(message), flush=True)
+        elif lines:
+            _print_lines(islice(concerning(prefix, subscriber), count), console)
         else:
             _show(subscriber, prefix, console, f"streamrnn watch {endpoint}")
     return 0
 
 
-def _concerning(prefix: str, messages: Iterable[Published]) -> Iterator[Published]:
-    """Single outputs, flags and events of streams that begin with `prefix`; a block's rows become outputs."""
-    from ..wire.messages import BlockOutput
+def _print_lines(messages: Iterable[Output | Flag | Event], console: Console) -> None:
+    from .published import as_line
 
     for message in messages:
-        for single in _rows(message) if isinstance(message, BlockOutput) else (message,):
-            if single.stream is None or single.stream.startswith(prefix):
-                yield single
-
-
-def _rows(block: BlockOutput) -> Iterator[Output]:
-    """The rows of a block as outputs; a block does not say how many samples came before, nor causes."""
-    from ..wire.messages import Output
-
-    for i, stream in enumerate(block.streams):
-        yield Output(
-            stream=stream,
-            t=block.t[i],
-            y=list(block.row(i)),
-            score=block.score[i],
-            flag=bool(block.flag[i]),
-            n=0,
-            epoch=0,
-            seq=None if block.seq is None else block.seq[i],
-            recv=block.recv,
-            sent=block.sent,
-        )
-
-
-def _print_json(messages: Iterable[Published]) -> None:
-    """One object a line; `type` is out, flag or event."""
-    from dataclasses import asdict
-    from json import dumps
-
-    for message in messages:
-        facts = {"type": _type(message), **asdict(message)}
-        print(dumps({name: value for name, value in facts.items() if value is not None}), flush=True)
-
-
-def _print_lines(messages: Iterable[Published], console: Console) -> None:
-    """Flags and events, a line each; outputs without a flag change are too many to read."""
-    for message in messages:
-        line = _line(message)
+        line = as_line(message)
         if line is not None:
             console.print(line, soft_wrap=True)
-
-
-def _type(message: Published) -> str:
-    return {"Output": "out", "Flag": "flag", "Event": "event"}[type(message).__name__]
-
-
-def _line(message: Published) -> Text | None:
-    from rich.text import Text
-
-    from ..wire.messages import Event, Flag
-
-    if isinstance(message, Flag):
-        style = "bold red" if message.edge == "raised" else "green"
-        mark = "▲" if message.edge == "raised" else "▽"
-        cause = f" {message.cause}" if message.cause else ""
-        line = Text.assemble((_time(message.t), "dim"), f" {message.stream} ", (f"{mark} {message.edge}{cause}", style))
-        return line.append(f"  score {message.score:.1f}", "dim")
-    if isinstance(message, Event):
-        facts = " ".join(f"{name}={value}" for name, value in message.data.items())
-        return Text.assemble((_time(message.at), "dim"), f" {message.stream or 'daemon'} ", (message.kind, "cyan"), f" {facts}")
-    return None
-
-
-def _time(ns: int | None) -> str:
-    """UTC of a time in ns."""
-    if ns is None:
-        return "--:--:--"
-    return (datetime(1970, 1, 1) + timedelta(microseconds=ns // 1000)).strftime("%H:%M:%S")
 
 
 def _show(subscriber: Subscriber, prefix: str, console: Console, title: str) -> None:
@@ -139,23 +89,27 @@ def _show(subscriber: Subscriber, prefix: str, console: Console, title: str) -> 
 
     from ..wire.messages import Output
     from .board import Board
+    from .published import as_line, concerning
 
     board = Board(())
-    began = last = time.monotonic()
+    began = drawn = time.monotonic()
     samples = 0
     try:
         with Live(board, console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as view:
             while True:
-                message = subscriber.receive(FRAME_SECONDS)
-                for single in _concerning(prefix, [] if message is None else [message]):
-                    if isinstance(single, Output):
+                try:
+                    arrived = [subscriber.recv(FRAME_SECONDS)]
+                except Timeout:
+                    arrived = []
+                for message in concerning(prefix, arrived):
+                    if isinstance(message, Output):
                         samples += 1
-                        board.add(single.stream, single.y, single.score, single.flag, single.cause, single.t)
-                    elif (line := _line(single)) is not None:
+                        board.add(message.stream, message.y, message.score, message.flag, message.cause, message.t)
+                    elif (line := as_line(message)) is not None:
                         board.log = [*board.log[-LOG_KEPT:], line]
                 now = time.monotonic()
-                if now - last >= FRAME_SECONDS:
-                    last = now
+                if now - drawn >= FRAME_SECONDS:
+                    drawn = now
                     board.heading = _heading(title, board, samples, now - began)
                     view.refresh()
     except KeyboardInterrupt:
@@ -163,6 +117,10 @@ def _show(subscriber: Subscriber, prefix: str, console: Console, title: str) -> 
 
 
 def _heading(title: str, board: Board, samples: int, seconds: float) -> Text:
+    from rich.text import Text
+
+    from .board import quantity
+
     flagged = sum(lane.flag for lane in board.lanes.values())
     return Text.assemble(
         (title, "bold"),
