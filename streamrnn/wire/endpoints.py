@@ -50,9 +50,7 @@ def parse_endpoint(text: str, bind: bool = False) -> Endpoint:
     if scheme == "tcp":
         _check_tcp(text, rest, bind)
     elif scheme == "ipc" and len(rest.encode()) > _IPC_PATH:
-        raise ConfigError(
-            f"endpoint {text!r}: a socket's path has at most {_IPC_PATH} bytes, choose a shorter one"
-        )
+        raise ConfigError(f"endpoint {text!r}: a socket's path has at most {_IPC_PATH} bytes, choose a shorter one")
     return Endpoint(address, bind)
 
 
@@ -64,6 +62,4 @@ def _check_tcp(text: str, rest: str, bind: bool) -> None:
     if port != "*" and int(port) > 65_535:
         raise ConfigError(f"endpoint {text!r}: port {port} is above 65535")
     if not bind and (host == "*" or port == "*" or int(port) == 0):
-        raise ConfigError(
-            f"endpoint {text!r}: only a bound endpoint may leave host or port open; name both, or use @"
-        )
+        raise ConfigError(f"endpoint {text!r}: only a bound endpoint may leave host or port open; name both, or use @")

@@ -7,9 +7,9 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
-from ..errors import Malformed, NotFinite, WrongWidth
+from ..errors import BadTime, Malformed, NotFinite, WrongWidth
 
-__all__ = ["Buffer", "first_infinity", "floats", "from_wire", "matrix_bytes", "to_wire", "vector_bytes"]
+__all__ = ["Buffer", "first_infinity", "floats", "from_wire", "matrix_bytes", "times", "to_wire", "vector_bytes"]
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview | array[Any]"
 
@@ -111,12 +111,28 @@ def matrix_bytes(X: Any, rows: int | None) -> tuple[bytes, int, int]:
     return _finite(raw, n_in), n, n_in
 
 
+def times(t: Any, rows: int) -> array[int]:
+    """Event times `(rows,)` in ns as int64, from a sequence of ints or a buffer of integers.
+
+    >>> times([5, 6], rows=2)
+    array('q', [5, 6])
+    """
+    view = _view(t)
+    try:
+        values = array("q", t if view is None else view.tolist())
+    except (TypeError, OverflowError):
+        raise BadTime(f"t is {t!r:.80}; send whole nanoseconds since 1970 as int64") from None
+    if len(values) != rows:
+        raise Malformed(f"{len(values)} times for {rows} rows")
+    return values
+
+
 def _view(x: object) -> memoryview | None:
     if isinstance(x, bytes | bytearray):
         raise Malformed("x is raw bytes; wrap them in array('f', …) or memoryview(…).cast('f')")
     try:
         return memoryview(x)  # type: ignore[arg-type]
-    except TypeError:
+    except (TypeError, ValueError):  # ValueError: NumPy has no buffer format for this dtype
         return None
 
 
@@ -138,9 +154,7 @@ def _listed(x: Any) -> bytes:
         values = list(x) if values is None else values
         return to_wire(array("f", [_NAN if v is None else v for v in values]))
     except TypeError:
-        raise Malformed(
-            f"{x!r:.80} is not a sequence of numbers; None or NaN marks a missing channel"
-        ) from None
+        raise Malformed(f"{x!r:.80} is not a sequence of numbers; None or NaN marks a missing channel") from None
     except OverflowError:
         raise NotFinite("a value of x is too large for float32") from None
 
@@ -149,7 +163,5 @@ def _finite(raw: bytes, n_in: int) -> bytes:
     at = first_infinity(raw)
     if at >= 0:
         where = f"row {at // n_in}, channel {at % n_in}" if n_in else f"channel {at}"
-        raise NotFinite(
-            f"the value of {where} is infinite in float32; send None or NaN for a missing channel"
-        )
+        raise NotFinite(f"the value of {where} is infinite in float32; send None or NaN for a missing channel")
     return raw

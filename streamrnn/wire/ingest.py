@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import msgpack
@@ -65,14 +66,14 @@ def encode_sample(
     session: bytes | str | None = None,
     reset: bool = False,
 ) -> bytes:
-    """The body of one sample; keys in this order: x (bin), t, seq, session, reset.
+    """The body of one sample; keys in this order: x (bin), t, seq, session, reset. Raises InputError.
 
     >>> encode_sample([1.0, None], seq=7).hex(" ")
     '82 a1 78 c4 08 00 00 80 3f 00 00 c0 7f a3 73 65 71 07'
     """
     body: dict[str, object] = {"x": vector_bytes(x)}
     if t is not None:
-        body["t"] = t
+        body["t"] = _whole(t)
     if seq is not None:
         body["seq"] = seq
     if session is not None:
@@ -80,6 +81,16 @@ def encode_sample(
     if reset:
         body["reset"] = True
     return bytes(msgpack.packb(body))
+
+
+def _whole(t: Any) -> int:
+    try:
+        whole = index(t)
+    except TypeError:
+        raise BadTime(f"t is {t!r:.60}; send whole nanoseconds since 1970") from None
+    if not INT64_MIN <= whole <= INT64_MAX:
+        raise BadTime(f"t is {whole}; send nanoseconds since 1970 as an int64")
+    return whole
 
 
 def encode_block(
@@ -105,9 +116,7 @@ def encode_block(
     return bytes(msgpack.packb(body))
 
 
-def decode_ingest(
-    frames: Sequence[bytes], limits: Limits, now_ns: int, n_in: int | None = None
-) -> Sample | Block:
+def decode_ingest(frames: Sequence[bytes], limits: Limits, now_ns: int, n_in: int | None = None) -> Sample | Block:
     """The sample or block that the frames of one message carry; InputError, with `.stream` where known.
 
     `now_ns` is the daemon's clock. `n_in`, where every stream has one width, tells the rows of a block that
@@ -121,9 +130,7 @@ def decode_ingest(
     topic, body = bytes(frames[0]), bytes(frames[1])
     if len(topic) + len(body) > limits.max_message:
         size = len(topic) + len(body)
-        raise TooLarge(
-            f"a message of {size} bytes; at most {limits.max_message} are taken, send smaller blocks"
-        )
+        raise TooLarge(f"a message of {size} bytes; at most {limits.max_message} are taken, send smaller blocks")
     if topic.startswith(b"in/"):
         stream = id_of_topic(topic)
         try:
@@ -153,9 +160,7 @@ def _sample(stream: bytes, body: bytes, limits: Limits, now_ns: int) -> Sample:
 
 def _plain(fields: dict[Any, Any]) -> bool:
     """Whether all values that are not ours are flat, so that the rules would let them pass."""
-    return fields.keys() <= _KEYS or all(
-        key in _KEYS or type(value) in _FLAT for key, value in fields.items()
-    )
+    return fields.keys() <= _KEYS or all(key in _KEYS or type(value) in _FLAT for key, value in fields.items())
 
 
 def _to_sample(stream: bytes, fields: dict[str, Any], limits: Limits, now_ns: int) -> Sample:
@@ -199,11 +204,7 @@ def _block(body: bytes, limits: Limits, now_ns: int, n_in: int | None) -> Block:
     seq = None if seq_raw is None else _column("seq", "Q", seq_raw)
     ids, n = _block_ids(fields, len(x), t, seq, n_in)
     if not 1 <= n <= limits.max_block:
-        raise (
-            TooLarge(f"a block of {n} rows; send 1 to {limits.max_block}")
-            if n
-            else Malformed("an empty block")
-        )
+        raise (TooLarge(f"a block of {n} rows; send 1 to {limits.max_block}") if n else Malformed("an empty block"))
     for name, column in (("t", t), ("seq", seq)):
         if column is not None and len(column) != n:
             raise Malformed(f"{name} has {len(column)} items for {n} rows")
@@ -214,9 +215,7 @@ def _block(body: bytes, limits: Limits, now_ns: int, n_in: int | None) -> Block:
         raise WrongWidth(f"{width} values a row; send 1 to {limits.max_width}")
     at = first_infinity(x_raw)
     if at >= 0:
-        raise NotFinite(
-            f"row {at // width}, channel {at % width} is infinite; send NaN for a missing channel"
-        )
+        raise NotFinite(f"row {at // width}, channel {at % width} is infinite; send NaN for a missing channel")
     if t is not None:
         _check_time(max(t), limits, now_ns)
     session = _session(fields.get("session"))
