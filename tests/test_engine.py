@@ -387,6 +387,17 @@ def test_an_idle_stream_starts_anew():
     assert [(e.kind, e.reason, e.n) for e in events] == [("evicted", "idle", 2), ("created", "", 0)]
 
 
+def test_a_handle_of_an_idle_stream_is_stale(monkeypatch):
+    engine = Engine(MODEL, idle_ttl=5.0)
+    handle = engine.handles(["s"])
+    engine.step_many(handle, [[1, 2]])
+    later = time.time_ns() + 6 * SECOND
+    monkeypatch.setattr("streamrnn.engine.engine.time.time_ns", lambda: later)
+    with pytest.raises(StaleHandle):
+        engine.step_many(handle, [[1, 2]])
+    assert "s" not in engine
+
+
 def test_compile_touches_no_stream():
     engine = Engine(MODEL)
     start = time.monotonic()

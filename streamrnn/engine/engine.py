@@ -31,7 +31,7 @@ class Engine(Core):
 
     `capacity` is the most streams that live at once: one more evicts the least recently used. A stream without a
     sample for `idle_ttl` seconds of receipt time starts anew. `ring` is how many of its last samples each stream keeps.
-    Epochs count up from `epoch`.
+    Epochs count up from `epoch`. One thread at a time may use an engine.
 
     >>> engine = Engine(Model.random(cell="gru", n_in=2, hidden=8, n_out=1), capacity=100)
     >>> out = engine.step("bed1", [97.0, 12.0])
@@ -128,6 +128,7 @@ class Engine(Core):
         now: int,
     ) -> None:
         n = len(handles)
+        self.evict_idle(now)
         slots = results.slot
         stale = alive(self._table, handles, slots)
         if stale >= 0:
