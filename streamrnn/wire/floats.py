@@ -16,6 +16,9 @@ Buffer: TypeAlias = "bytes | bytearray | memoryview | array[Any]"
 _NAN = float("nan")
 _NUMBERS = {float, int, type(None)}
 _INFINITIES = (b"\x00\x00\x80\x7f", b"\x00\x00\x80\xff")
+_NATIVE = frozenset("?bBhHiIlLqQnNfd")
+"""Formats whose items a memoryview can read; anything else is iterated over."""
+
 _SWAP = sys.byteorder == "big"
 
 
@@ -83,8 +86,12 @@ def vector_bytes(x: Iterable[float | None] | Buffer) -> bytes:
     if view is not None:
         if view.ndim != 1:
             raise Malformed(f"x has shape {view.shape}; one sample is a vector (n_in,)")
-        return _finite(_view_bytes(view), 0)
-    return _finite(_listed(x), 0)
+        raw = _view_bytes(view)
+    else:
+        raw = _listed(x)
+    if not raw:
+        raise WrongWidth("x has no values; send at least one")
+    return _finite(raw, 0)
 
 
 def matrix_bytes(X: Any, rows: int | None) -> tuple[bytes, int, int]:
@@ -131,18 +138,16 @@ def _view(x: object) -> memoryview | None:
     if isinstance(x, bytes | bytearray):
         raise Malformed("x is raw bytes; wrap them in array('f', …) or memoryview(…).cast('f')")
     try:
-        return memoryview(x)  # type: ignore[arg-type]
+        view = memoryview(x)  # type: ignore[arg-type]
     except (TypeError, ValueError):  # ValueError: NumPy has no buffer format for this dtype
         return None
+    return view if view.format in _NATIVE else None
 
 
 def _view_bytes(view: memoryview) -> bytes:
-    if view.format in ("f", "<f") and view.c_contiguous and not _SWAP:
+    if view.format == "f" and view.c_contiguous and not _SWAP:
         return view.tobytes()
-    try:
-        values: list[Any] = view.tolist()
-    except NotImplementedError:
-        raise Malformed(f"cannot read elements of format {view.format!r}; convert x to float32") from None
+    values: list[Any] = view.tolist()
     if view.ndim == 2:
         values = [v for row in values for v in row]
     return _listed(values)

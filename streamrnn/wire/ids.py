@@ -7,12 +7,15 @@ from functools import lru_cache
 from ..errors import BadId, BadTopic
 from ..ids import check_id
 
-__all__ = ["BLOCK_TOPIC", "check_id", "id_of_topic", "sample_topic", "topic"]
+__all__ = ["BLOCK_TOPIC", "check_id", "id_bytes", "id_of_topic", "sample_topic", "topic"]
 
 BLOCK_TOPIC = b"block/"
 
 _SAMPLE = b"in/"
 _CACHED = 1 << 16
+
+id_bytes = lru_cache(maxsize=_CACHED)(check_id)
+"""`check_id` with a memory, for ids that come again and again."""
 
 
 @lru_cache(maxsize=_CACHED)

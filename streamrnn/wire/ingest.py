@@ -16,7 +16,7 @@ import msgpack
 
 from ..errors import BadTime, BadTopic, InputError, Malformed, NotFinite, TooLarge, WrongWidth
 from .floats import Buffer, first_infinity, floats, from_wire, to_wire, vector_bytes
-from .ids import BLOCK_TOPIC, check_id, id_of_topic
+from .ids import BLOCK_TOPIC, id_bytes, id_of_topic
 from .limits import INT64_MAX, INT64_MIN, MAX_SESSION, UINT64_MAX, Limits
 from .scan import read_map
 
@@ -233,7 +233,7 @@ def _block_ids(
     if type(ids) is list:
         if n is not None and n != len(ids):
             raise Malformed(f"n is {n} for {len(ids)} ids")
-        return [check_id(stream) if type(stream) is str else _not_an_id(stream) for stream in ids], len(ids)
+        return [id_bytes(stream) if type(stream) is str else _not_an_id(stream) for stream in ids], len(ids)
     if type(ids) is not str:
         raise Malformed("ids is missing; send an array of str, or one str for all rows")
     if n is None:
@@ -245,7 +245,7 @@ def _block_ids(
             n = values // n_in
         else:
             raise Malformed("one id for all rows, but how many rows? send n, t or seq")
-    return check_id(ids), n
+    return id_bytes(ids), n
 
 
 def _not_an_id(value: object) -> bytes:

@@ -107,7 +107,7 @@ def _scalar(buf: bytes, pos: int, max_depth: int) -> tuple[Any, int]:
 
 def _value(buf: bytes, pos: int, max_items: int, max_depth: int) -> tuple[Any, int]:
     kind, count, after = _head(buf, pos)
-    if kind != ARRAY:
+    if kind != ARRAY or max_items < 0:
         return _scalar(buf, pos, max_depth)
     if count > max_items:
         raise TooLarge(f"an array of {count} values; at most {max_items} are taken")
@@ -121,7 +121,7 @@ def _value(buf: bytes, pos: int, max_items: int, max_depth: int) -> tuple[Any, i
 def read_map(buf: bytes, known: dict[str, int], max_depth: int) -> dict[str, Any]:
     """The known keys of the one map that fills `buf`; Malformed for anything else, TooLarge for a long array.
 
-    `known` gives for each key the longest array it may hold. Scalars come back as Python values, an array
+    `known` gives for each key the longest array it may hold, -1 for a key that takes none. Scalars come back as Python values, an array
     as a list of scalars, all other values as `OTHER`. Keys that are not known are skipped with their
     values, whatever their type.
 
