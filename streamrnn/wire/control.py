@@ -79,7 +79,7 @@ def decode_reply(body: bytes) -> dict[str, Any]:
 def _error_of(code: str, message: str) -> StreamRNNError:
     for name in errors.__all__:
         kind = getattr(errors, name)
-        if kind.code == code:
+        if vars(kind).get("code") == code:
             found: StreamRNNError = kind(message)
             return found
     unknown = StreamRNNError(message)

@@ -188,7 +188,7 @@ def _answer(stream: str, body: dict[str, Any]) -> tuple[Any, ...]:
     y, missing = get("y"), get("missing")
     if type(y) is not list or type(get("n")) is not int or type(get("t")) is not int:
         raise Malformed(f"an output of {stream!r} without y, n or t; is the peer a streamrnn daemon?")
-    filled = () if missing is None else tuple(missing)
+    filled = tuple(missing) if type(missing) is list else ()
     return (
         stream, get("t"), y, get("score", 0.0), get("flag", False), get("n"), get("epoch", 0),
         get("seq"), get("cause"), get("recv"), get("sent"), filled,

@@ -121,9 +121,9 @@ def _value(buf: bytes, pos: int, max_items: int, max_depth: int) -> tuple[Any, i
 def read_map(buf: bytes, known: dict[str, int], max_depth: int) -> dict[str, Any]:
     """The known keys of the one map that fills `buf`; Malformed for anything else, TooLarge for a long array.
 
-    `known` gives for each key the longest array it may hold, -1 for a key that takes none. Scalars come back as Python values, an array
-    as a list of scalars, all other values as `OTHER`. Keys that are not known are skipped with their
-    values, whatever their type.
+    `known` gives for each key the longest array it may hold, -1 for a key that takes none. Scalars come back as
+    Python values, an array as a list of scalars, all other values as `OTHER`. Keys that are not known are skipped
+    with their values, whatever their type.
 
     >>> read_map(bytes([0x82, 0xA1, 0x78, 0x91, 0x07, 0xC0, 0x90]), {"x": 8}, max_depth=4)
     {'x': [7]}
