@@ -12,7 +12,7 @@ from rich.text import Text
 from .lanes import LONGEST, Lane, Reading
 from .sparkline import sparkline
 
-__all__ = ["Board", "fits", "number", "quantity"]
+__all__ = ["Board", "duration", "fits", "number", "quantity"]
 
 SMALLEST = (60, 12)
 """Columns and lines below which a live table makes no sense."""
@@ -147,6 +147,17 @@ def quantity(count: float) -> str:
     return f"{count:,.0f}"
 
 
+def duration(us: float) -> str:
+    """A time in microseconds with the unit that suits it.
+
+    >>> duration(184.2), duration(9746.0), duration(137969.0)
+    ('184 µs', '9.7 ms', '138 ms')
+    """
+    if us < 1000.0:
+        return f"{us:.0f} µs"
+    return f"{us / 1000.0:.1f} ms" if us < 99_950.0 else f"{us / 1000.0:.0f} ms"
+
+
 def _channel(lane: Lane, i: int, spark: int) -> list[Text]:
     """The value and the sparkline of channel `i`; blank where the stream has no such channel."""
     if i >= len(lane.tracks):
@@ -159,7 +170,7 @@ def _channel(lane: Lane, i: int, spark: int) -> list[Text]:
 
 
 def _score(value: float) -> str:
-    return f"{value:.1f}" if value < 1000.0 else number(value)
+    return f"{value:.2f}" if value < 99.995 else number(value)
 
 
 def _state(lane: Lane) -> Text:

@@ -44,6 +44,7 @@ def demo(
 
     Example: streamrnn demo --seconds 30
     """
+    from .models import ADAPTIVE, check_width, load
     from .scenes import recorded, simulated
     from .stage import Stage
 
@@ -52,7 +53,9 @@ def demo(
         what = recorded(feed, layout, seconds, speed)
     else:
         what = simulated(scene, beds, seconds, speed, seed)
-    arguments = ["--features", ",".join(what.channels)] if model == "adaptive" else [model]
+    if model != ADAPTIVE:
+        check_width(load(model), what.channels)
+    arguments = ["--features", ",".join(what.channels)] if model == ADAPTIVE else [model]
     facts = {"model": model, "seed": None if feed else seed, "speed": what.rate.speed}
     stage = Stage(what, seconds, arguments, facts, svg)
     return stage.run(live=not headless and not json, as_json=json)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..model import Model
 
-__all__ = ["ADAPTIVE", "load"]
+__all__ = ["ADAPTIVE", "check_width", "load"]
 
 ADAPTIVE = "adaptive"
 
@@ -24,3 +24,12 @@ def load(name: str, columns: Sequence[str] = ()) -> Model:
     if not path.is_file():
         raise ConfigError(f"there is no model file {name!r}: give one, or the word {ADAPTIVE!r}")
     return Model.load(path)
+
+
+def check_width(model: Model, columns: Sequence[str]) -> None:
+    """Raise ConfigError where the model takes another number of columns."""
+    if model.spec.n_in != len(columns):
+        raise ConfigError(
+            f"the model takes {model.spec.n_in} columns ({', '.join(model.spec.features)}) where the feed "
+            f"has {len(columns)} ({', '.join(columns)}): choose with --columns"
+        )

@@ -53,6 +53,14 @@ class Pace:
     _first_t: int | None = field(default=None, init=False)
     _count: int = field(default=0, init=False)
 
+    def check(self, timed: bool) -> None:
+        """Raise ConfigError where samples would have to carry times and do not."""
+        if self.rate.speed is not None and not timed:
+            raise ConfigError(
+                "a rate like 10x needs the times of the samples: name their column with --time, "
+                "or give a rate like 200/s or max"
+            )
+
     def wait(self, t: int | None) -> None:
         """Return when the next sample, of event time `t` (ns), is due; the first is due at once."""
         if self._count == 0:
@@ -72,9 +80,7 @@ class Pace:
             return self._count / self.rate.per_second
         if self.rate.speed is None:
             return 0.0
-        if t is None or self._first_t is None:
-            raise ConfigError(
-                "a rate like 10x needs the times of the samples: name their column with --time, "
-                "or give a rate like 200/s or max"
-            )
+        self.check(t is not None)
+        assert t is not None
+        assert self._first_t is not None
         return (t - self._first_t) / 1e9 / self.rate.speed

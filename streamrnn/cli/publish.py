@@ -60,6 +60,7 @@ def publish(
         where=where,
     )
     with Recording(files, layout) as recording, Publisher(endpoint) as publisher:
+        pace.check(recording.timed)
         try:
             publisher.wait(timeout)
         except Timeout:

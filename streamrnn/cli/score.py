@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ConfigError
 from .feeds import Layout, Recording, Row
 from .options import (
     ColumnsOption,
@@ -58,7 +57,7 @@ def score(
     Example: streamrnn score bed1.csv bed2.csv -o scored.csv
     """
     from ..engine import Engine
-    from .models import load
+    from .models import check_width, load
     from .tables import Columns, open_table
 
     layout = layout_of(
@@ -72,7 +71,7 @@ def score(
     chosen = None if model == "adaptive" else load(model)
     with Recording(files, _for_model(layout, chosen, files)) as recording:
         network = chosen or load(model, recording.columns)
-        _check_width(network, recording.columns)
+        check_width(network, recording.columns)
         outputs = [f"y_{name}" if network.spec.head == "forecast" else name for name in network.spec.outputs]
         table_columns = Columns.of(recording.several, recording.timed, recording.columns, outputs)
         engine = Engine(network, capacity=capacity)
@@ -138,11 +137,3 @@ def _for_model(layout: Layout, model: Model | None, files: Sequence[Path]) -> La
     with Recording(files, layout) as recording:
         fits = set(model.spec.features) <= set(recording.columns)
     return replace(layout, columns=model.spec.features) if fits else layout
-
-
-def _check_width(model: Model, columns: Sequence[str]) -> None:
-    if model.spec.n_in != len(columns):
-        raise ConfigError(
-            f"the model takes {model.spec.n_in} columns ({', '.join(model.spec.features)}) where the files "
-            f"give {len(columns)} ({', '.join(columns)}): choose with --columns"
-        )

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ READY_SECONDS = 180.0
 
 FRAME_SECONDS = 0.125
 """Time between two drawings."""
+
+TURN_SECONDS = 0.0002
+"""How long the drawing thread may keep the interpreter while an answer waits."""
 
 PICTURE = (104, 24)
 """Columns and lines of a picture of the view."""
@@ -54,7 +58,7 @@ class Stage:
         story = Story(self.scene, self.seconds)
         played = 0.0
         interrupted = False
-        with _terminable(), OwnDaemon(self.arguments) as daemon:
+        with _terminable(), _attentive(), OwnDaemon(self.arguments) as daemon:
             try:
                 with console.status("starting the daemon; the very first start compiles for half a minute"):
                     daemon.wait_ready(READY_SECONDS)
@@ -123,6 +127,17 @@ def _draw(story: Story, path: Path) -> None:
     svg = console.export_svg(title="streamrnn demo")
     # Without the fonts from another site: a picture in a README shall not fetch anything.
     path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL), encoding="utf-8")
+
+
+@contextmanager
+def _attentive() -> Iterator[None]:
+    """Let threads take turns quickly, so that drawing does not hold up the clock on arriving answers."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(TURN_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..simulate import Fault
-from .board import Board, quantity
+from .board import Board, duration, quantity
 from .scenes import Scene
 from .session import Answer
 from .tally import GRACE_NS, Tally, percentiles_us
@@ -70,8 +70,8 @@ class Story:
             Text.assemble(
                 (quantity(tally.samples), "bold"),
                 f" samples  {quantity(tally.samples / max(played, 0.1))}/s  ",
-                (f"{latency['p50']:.0f} µs", "bold"),
-                f" p50  {latency['p99']:.0f} µs p99  ",
+                (duration(latency["p50"]), "bold"),
+                f" p50  {duration(latency['p99'])} p99  ",
                 self._verdict(),
                 no_wrap=True,
                 overflow="ellipsis",
@@ -106,8 +106,10 @@ class Story:
         else:
             table.add_row("flags", f"{tally.flags} (nobody knows the true faults of a recording)")
         whole, inside = facts["latency_us"], facts["daemon_us"]
-        table.add_row("latency", f"{whole['p50']:.0f} µs p50, {whole['p99']:.0f} µs p99 from publisher to subscriber")
-        table.add_row("", f"{inside['p50']:.0f} µs p50, {inside['p99']:.0f} µs p99 of it inside the daemon")
+        table.add_row(
+            "latency", f"{duration(whole['p50'])} p50, {duration(whole['p99'])} p99 from publisher to subscriber"
+        )
+        table.add_row("", f"{duration(inside['p50'])} p50, {duration(inside['p99'])} p99 of it inside the daemon")
         return table
 
     def _verdict(self) -> Text:
@@ -117,8 +119,7 @@ class Story:
         return Text.assemble(
             "faults found ",
             (f"{len(tally.found)} of {len(tally.injected)}", "bold green"),
-            "  false flags ",
-            (f"{tally.false_flags}", "bold yellow" if tally.false_flags else "bold"),
+            (f"  {tally.false_flags} false", "bold yellow" if tally.false_flags else ""),
         )
 
     def _tell_faults(self) -> None:

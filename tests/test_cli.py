@@ -1,0 +1,172 @@
+"""The command line from outside: help, refusals in one line, quiet ends, quick starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from streamrnn import Model, __version__
+
+COMMANDS = ("demo", "serve", "publish", "watch", "score", "info", "ctl")
+
+BED = "time_s,hr,spo2\n" + "".join(f"{i},{80 + i % 3},{97 - i % 2}\n" for i in range(40))
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "streamrnn", *map(str, arguments)]
+
+
+def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=120, check=False, **options)
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Path:
+    path = tmp_path / "bed1.csv"
+    path.write_text(BED)
+    return path
+
+
+def test_help_names_every_command():
+    result = run("--help")
+    assert result.returncode == 0
+    assert all(name in result.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself_with_an_example(name):
+    result = run(name, "--help", env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"})
+    assert result.returncode == 0
+    assert "Example" in result.stdout
+    assert f"streamrnn {name}" in result.stdout
+
+
+def test_version():
+    assert run("--version").stdout == f"streamrnn {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["publish", "--help"], ["watch", "--help"], ["demo", "--help"]])
+def test_help_needs_no_compiler(arguments):
+    code = (
+        "import sys; from streamrnn.cli import run; run(sys.argv[1:]); "
+        "sys.exit(', '.join(m for m in ('numba', 'numpy', 'zmq') if m in sys.modules) or 0)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.stderr == ""
+    assert result.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["frob"], 2, "frob"),
+        (["score"], 2, "Missing argument"),
+        (["score", "--frob", "bed1.csv"], 2, "--frob"),
+        (["score", "nowhere.csv"], 1, "nowhere.csv: No such file"),
+        (["score", "."], 1, "Is a directory"),
+        (["score", "bed1.csv", "--columns", "hr,pulse"], 1, "no column 'pulse': it has time_s, hr, spo2"),
+        (["score", "bed1.csv", "--columns", ","], 1, "--columns names no column"),
+        (["score", "bed1.csv", "--where", "hr"], 1, "--where 'hr'"),
+        (["score", "bed1.csv", "--time-unit", "years"], 1, "--time-unit 'years'"),
+        (["score", "bed1.csv", "--model", "nowhere.safetensors"], 1, "no model file"),
+        (["score", "bed1.csv", "--model", "bed1.csv"], 1, "bed1.csv"),
+        (["score", "bed1.csv", "--model", "wide.safetensors"], 1, "takes 3 columns (x0, x1, x2)"),
+        (["score", "bed1.csv", "-o", "no/such/folder.csv"], 1, "folder.csv"),
+        (["score", "bad.csv"], 1, "bad.csv:3: column 'hr': 'fast' is not a number"),
+        (["publish", "bed1.csv", "--rate", "fast"], 1, "none of 1x"),
+        (["publish", "bed1.csv", "--endpoint", "here"], 1, "endpoint 'here'"),
+        (["publish", "bed1.csv", "--endpoint", "tcp://127.0.0.1:1", "--timeout", "0.2"], 1, "start a daemon"),
+        (["publish", "bed1.csv", "--time", "none", "--endpoint", "tcp://127.0.0.1:1"], 1, "--time"),
+        (["watch", "--endpoint", "tcp://127.0.0.1:1", "--timeout", "0.2"], 1, "127.0.0.1:1"),
+        (["info", "nowhere.safetensors"], 1, "no model file"),
+        (["demo", "--scene", "circus"], 1, "ward or market"),
+        (["demo", "--feed", "nowhere.csv"], 1, "nowhere.csv: No such file"),
+        (["demo", "--seconds", "0"], 2, "--seconds"),
+        (["demo", "--model", "nowhere.safetensors"], 1, "no model file"),
+    ],
+)
+def test_bad_input_is_one_line_and_no_traceback(tmp_path, bed, arguments, status, says):
+    (tmp_path / "bad.csv").write_text("time_s,hr\n0,80\n1,fast\n")
+    Model.random(n_in=3, hidden=4, n_out=1).save(tmp_path / "wide.safetensors")
+    result = run(*arguments, cwd=tmp_path)
+    assert says in result.stderr
+    assert result.stderr.startswith("streamrnn")
+    assert result.stderr.count("\n") == 1
+    assert result.returncode == status
+    assert result.stdout == ""
+
+
+def test_info_shows_a_model_file(tmp_path):
+    path = tmp_path / "vitals.safetensors"
+    model = Model.random(cell="lstm", n_in=2, hidden=8, layers=2, head="forecast", features=["hr", "spo2"], seed=3)
+    model.save(path)
+    facts = json.loads(run("info", path, "--json").stdout)
+    assert facts["fingerprint"] == model.fingerprint
+    assert facts["layers"] == [{"cell": "lstm", "n_in": 2, "hidden": 8}, {"cell": "lstm", "n_in": 8, "hidden": 8}]
+    assert facts["parameters"] == model.parameters
+    assert facts["features"] == ["hr", "spo2"]
+    assert facts["bytes_per_stream"]["state"] >= 4 * 4 * 8
+    shown = run("info", path).stdout
+    assert "lstm 2 -> 8" in shown
+    assert model.fingerprint in shown
+    assert "adaptive" in run("info", "adaptive").stdout
+
+
+def test_a_closed_pipe_is_no_error(tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text("x\n" + "1\n" * 200_000)
+    with subprocess.Popen(command("score", path), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"x,y_x,score,flag,cause\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        process.wait(60)
+
+
+def test_ctrl_c_is_quiet(tmp_path):
+    import zmq
+
+    context = zmq.Context()
+    listener = context.socket(zmq.SUB)
+    listener.subscribe(b"in/")
+    port = listener.bind_to_random_port("tcp://127.0.0.1")
+    path = tmp_path / "slow.csv"
+    path.write_text("time_s,x\n0,1\n3600,2\n")
+    arguments = command("publish", path, "--endpoint", f"tcp://127.0.0.1:{port}")
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert listener.poll(30_000)  # the first sample has come, the second is an hour away
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    context.destroy(linger=0)
+    assert (process.returncode, out, err) == (130, b"", b"")
+
+
+def test_published_samples_are_what_the_file_holds(bed):
+    import zmq
+
+    from streamrnn.wire.messages import DEFAULT_LIMITS, decode_ingest
+
+    context = zmq.Context()
+    listener = context.socket(zmq.SUB)
+    listener.subscribe(b"in/")
+    port = listener.bind_to_random_port("tcp://127.0.0.1")
+    arguments = ["--rate", "max", "--stream", "ward/bed1", "--columns", "spo2,hr"]
+    with subprocess.Popen(command("publish", bed, "--endpoint", f"tcp://127.0.0.1:{port}", *arguments)) as process:
+        samples = []
+        while len(samples) < 40:
+            assert listener.poll(30_000)
+            samples.append(decode_ingest(listener.recv_multipart(), DEFAULT_LIMITS, time.time_ns()))
+        assert process.wait(30) == 0
+    context.destroy(linger=0)
+    assert [list(sample.x) for sample in samples] == [[97 - i % 2, 80 + i % 3] for i in range(40)]
+    assert [sample.t for sample in samples] == [i * 10**9 for i in range(40)]
+    assert [sample.seq for sample in samples] == list(range(40))
+    assert {sample.stream for sample in samples} == {b"ward/bed1"}
