@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from ..errors import StreamRNNError
-from . import demo, info, publish, score, watch
+from . import ctl, demo, info, publish, score, serve, watch
 
 __all__ = ["app", "main", "run"]
 
@@ -28,10 +28,12 @@ app = typer.Typer(
 )
 
 app.command()(demo.demo)
+app.command()(serve.serve)
 app.command()(publish.publish)
 app.command()(watch.watch)
 app.command()(score.score)
 app.command()(info.info)
+app.add_typer(ctl.ctl, name="ctl")
 
 
 def _version(wanted: bool) -> None:

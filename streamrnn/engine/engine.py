@@ -263,19 +263,26 @@ class Engine(Core):
             slot = self._create(check_id(stream), time.time_ns())
         write_state(self._layout, self._slab, self._table, slot, state)
 
-    def stream_info(self, stream: str) -> dict[str, Any]:
-        """Plain values about a stream: n, epoch, last_t, last_recv (ns, None before), and its ring, oldest first."""
+    def stream_info(self, stream: str, ring: bool = True) -> dict[str, Any]:
+        """Plain values about a stream: n, epoch, last_t, last_recv (ns, None before), and its ring, oldest first.
+
+        Without `ring` only the numbers, which are quick to tell for many streams.
+        """
         slot = self._slot(stream)
         meta = self._table.meta[slot]
         n = int(meta[COUNT])
-        kept = min(n, self.ring)
-        rows = self._slab.ring[slot, [(n - kept + i) % self.ring for i in range(kept)]] if kept else np.zeros((0, 0))
-        x = [[None if np.isnan(v) else float(v) for v in row[: self.n_in]] for row in rows]
-        return {
+        info: dict[str, Any] = {
             "n": n,
             "epoch": int(meta[EPOCH]),
             "last_t": int(meta[LAST_T]) if meta[FLAGS] & SEEN_T else None,
             "last_recv": int(meta[RECV]),
+        }
+        if not ring:
+            return info
+        kept = min(n, self.ring)
+        rows = self._slab.ring[slot, [(n - kept + i) % self.ring for i in range(kept)]] if kept else np.zeros((0, 0))
+        x = [[None if np.isnan(v) else float(v) for v in row[: self.n_in]] for row in rows]
+        return info | {
             "x": x,
             "y": [row[self.n_in : -1].tolist() for row in rows],
             "score": [float(row[-1]) for row in rows],

@@ -1,0 +1,291 @@
+"""The server: one thread that owns every socket, and the order in which a daemon starts, runs and stops."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from .. import __version__
+from .._jit import cache_dir
+from ..engine import Engine
+from ..errors import ConfigError
+from ..model import Model
+from ..transport.counters import Counters
+from ..transport.fleet import Fleet
+from ..transport.outlet import Outlet
+from ..transport.pump import Pump
+from ..transport.sockets import Door, Marks, open_control, open_ingest, open_outputs
+from ..wire.control import MAX_REQUEST
+from .config import ADAPTIVE, Settings
+from .control import Control
+from .logs import Log, make_log
+from .signals import Signals, Waker
+from .timers import Timers
+
+__all__ = ["Server", "run"]
+
+HOUSEKEEPING = 1.0
+"""Seconds between two looks at idle and silent streams, connections and held-back events."""
+
+FLUSH = 1.0
+"""Seconds of the time to stop that are kept for handing the last messages to subscribers."""
+
+QUIET_MS = 50
+"""With the ways in shut, this long without a message means that all that was received has been read."""
+
+
+class _StoppedEarly(BaseException):
+    """A signal came before the daemon was ready; compilation need not be waited for."""
+
+
+class Server:
+    """A daemon in the thread that calls `run`; `stop` may be called from any other.
+
+    `ready` is set once it serves, and `addresses` then has its endpoints by role, with the ports that were found.
+    """
+
+    def __init__(self, settings: Settings, log: Log | None = None) -> None:
+        self.settings = settings
+        self.log = log if log is not None else make_log(settings.log_format, settings.log_level)
+        self.ready = threading.Event()
+        self.addresses: dict[str, list[str]] = {}
+        self._waker = Waker()
+        self._why: str | None = None
+        self._started = time.time_ns()
+        self._rejected: dict[str, int] = {}
+
+    def stop(self, reason: str = "request") -> None:
+        """Ask the server to publish what it has received, and to end."""
+        if self._why is None:
+            self._why = reason
+        self._waker.wake()
+
+    def run(self) -> int:
+        """Serve until stopped; returns the exit status. ConfigError where an endpoint or the model is wrong."""
+        context: zmq.Context[Any] = zmq.Context()
+        doors: list[Door] = []
+        linger = 0.0
+        try:
+            with Signals(self._waker, self._on_signal):
+                try:
+                    self._open(context, doors)
+                    self._load()
+                except _StoppedEarly:
+                    self.log.info("stopped", reason=self._why, ready=False)
+                    return 0
+                self._announce()
+                self._serve()
+                linger = self._drain()
+                for door in doors:
+                    door.close(linger)
+                context.term()
+                self.log.info("stopped", reason=self._why, **self._totals())
+                return 0
+        finally:
+            for door in doors:
+                door.close(0)
+            context.destroy(0)
+            self._waker.close()
+
+    def _on_signal(self, name: str) -> None:
+        self.stop(name)
+        if not self.ready.is_set():
+            raise _StoppedEarly
+
+    # Starting
+
+    def _open(self, context: zmq.Context[Any], doors: list[Door]) -> None:
+        """Open the sockets before anything that takes long, so that an endpoint in use is told at once."""
+        s = self.settings
+        marks = Marks(s.receive_queue, s.send_queue, s.max_message)
+        self._ingest = open_ingest(context, s.endpoints("ingest"), marks)
+        doors.append(self._ingest)
+        self._outputs = open_outputs(context, s.endpoints("outputs"), marks)
+        doors.append(self._outputs)
+        self._control = open_control(context, s.endpoints("control"), MAX_REQUEST)
+        doors.append(self._control)
+        for door in doors:
+            door.attach()
+            self.addresses[door.role] = door.addresses
+        if s.exposed():
+            self.log.warning(
+                "exposed",
+                endpoints=s.exposed(),
+                hint="other machines can reach these, and nothing is encrypted; use a network you trust, or a tunnel",
+            )
+
+    def _load(self) -> None:
+        s = self.settings
+        began = time.monotonic()
+        if cache_dir() is None:
+            self.log.warning(
+                "no_cache", hint="every start compiles anew; set NUMBA_CACHE_DIR to a folder that can be written"
+            )
+        self._model = _model(s)
+        n_in = None if self._model is None else self._model.spec.n_in
+        self._fleet = Fleet(self._make, n_in, s.burst, s.max_width, s.max_widths)
+        try:
+            (self._engine(1) if self._model is None else next(iter(self._fleet))).compile()
+        except OSError as error:
+            raise ConfigError(
+                f"cannot keep compiled code: {error}; set NUMBA_CACHE_DIR to a folder that can be written"
+            ) from None
+        self.log.debug("compiled", seconds=round(time.monotonic() - began, 3))
+        self._outlet = Outlet(self._outputs.socket, Counters(), s.event_rate, s.event_burst)
+        self._pump = Pump(self._ingest.socket, self._outlet, self._fleet, s.limits, s.burst)
+        self._requests = Control(self._control.socket, self._fleet, self._outlet, self._info, self.stop)
+
+    def _engine(self, n_in: int) -> Engine:
+        s = self.settings
+        model = self._model
+        if model is None:
+            model = Model.adaptive(n_in, hidden=s.hidden, seed=s.seed)
+        return Engine(model, s.capacity, s.idle_ttl, s.ring)
+
+    def _make(self, n_in: int) -> Engine:
+        if self._model is None:
+            self.log.info("width_learned", n_in=n_in)
+        return self._engine(n_in)
+
+    def _announce(self) -> None:
+        fingerprint = None if self._model is None else self._model.fingerprint
+        seconds = round((time.time_ns() - self._started) / 1e9, 3)
+        said = {"version": __version__, "model": self.settings.model, "fingerprint": fingerprint}
+        self._outlet.events.daemon("ready", **said, **self.addresses)
+        self.ready.set()
+        self.log.info("ready", **said, **self.addresses, pid=os.getpid(), seconds=seconds)
+
+    # Running
+
+    def _serve(self) -> None:
+        s = self.settings
+        ingest, control, waker = self._ingest.socket, self._control.socket, self._waker.fileno()
+        poller = zmq.Poller()
+        for source in (ingest, control, waker):
+            poller.register(source, zmq.POLLIN)
+        timers = Timers()
+        limits = [x / 4 for x in (s.idle_ttl, s.stale_after) if x is not None]
+        timers.every(max(0.01, min([HOUSEKEEPING, *limits])), self._keep_house)
+        timers.every(s.stats_interval, self._log_totals)
+        while self._why is None:
+            waiting = dict(poller.poll(timers.wait_ms()))
+            if ingest in waiting:
+                self._pump.burst()
+            if control in waiting:
+                self._requests.serve()
+            if waker in waiting:
+                self._waker.clear()
+            timers.run()
+
+    def _keep_house(self) -> None:
+        now = time.time_ns()
+        after = self.settings.stale_after
+        outlet = self._outlet
+        for lane in self._fleet.lanes:
+            if lane.engine.evict_idle(now):
+                outlet.lifecycle(self._fleet, lane)
+            if after is not None:
+                for stream in lane.engine.stale(now, round(after * 1e9)):
+                    outlet.counters.stale += 1
+                    outlet.events.publish("stale", stream, after=after)
+        outlet.events.flush()
+        self._ingest.count_peers()
+        self._outputs.count_peers()
+        self._control.count_peers()
+
+    def _log_totals(self) -> None:
+        self.log.info("totals", **self._totals())
+        rejected = self._outlet.counters.rejected
+        if rejected != self._rejected:
+            new = {code: n - self._rejected.get(code, 0) for code, n in rejected.items()}
+            self.log.warning("rejected", **{code: n for code, n in new.items() if n})
+            self._rejected = dict(rejected)
+
+    # Stopping
+
+    def _drain(self) -> float:
+        """Publish the answer to everything received; returns the seconds left for handing it to subscribers."""
+        end = time.monotonic() + self.settings.drain_timeout
+        last = max(time.monotonic(), end - FLUSH)
+        self.log.info("stopping", reason=self._why)
+        bound = self._ingest.shut()
+        taken = 0
+        while bound is None or taken < bound:
+            if time.monotonic() > last:
+                lost = self._pump.discard(max(0.0, end - time.monotonic()) / 2)
+                self.log.warning("discarded", messages=lost, hint="raise drain_timeout, or lower receive_queue")
+                break
+            if not self._ingest.socket.poll(QUIET_MS):
+                break
+            taken += self._pump.burst()
+            self._requests.serve()
+        self._requests.serve()
+        self._outlet.events.flush()
+        self._outlet.events.daemon("stopping", reason=self._why, discarded=self._outlet.counters.discarded or None)
+        return max(0.0, end - time.monotonic())
+
+    # Telling
+
+    def _info(self) -> dict[str, Any]:
+        s = self.settings
+        self._ingest.count_peers()
+        self._outputs.count_peers()
+        model: dict[str, Any] = {"name": s.model}
+        if self._model is not None:
+            model |= self._model.describe()
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "state": "ready" if self._why is None else "stopping",
+            "started": self._started,
+            "now": time.time_ns(),
+            "model": model,
+            "engines": [
+                {
+                    "n_in": engine.n_in,
+                    "n_out": engine.n_out,
+                    "fingerprint": engine.model.fingerprint,
+                    "streams": len(engine),
+                    "capacity": engine.capacity,
+                    "bytes": sum(engine.nbytes.values()),
+                }
+                for engine in self._fleet
+            ],
+            "streams": len(self._fleet),
+            "endpoints": self.addresses,
+            "publishers": self._ingest.connected,
+            "subscribers": self._outputs.connected,
+            "counters": self._outlet.counters.asdict(),
+            "settings": s.model_dump(mode="json"),
+        }
+
+    def _totals(self) -> dict[str, Any]:
+        counters = {name: value for name, value in self._outlet.counters.asdict().items() if value}
+        return {
+            "streams": len(self._fleet),
+            "publishers": self._ingest.connected,
+            "subscribers": self._outputs.connected,
+            **counters,
+        }
+
+
+def _model(settings: Settings) -> Model | None:
+    """The model, or None for the adaptive one whose width is learned."""
+    if settings.model == ADAPTIVE:
+        if settings.width is None:
+            return None
+        return Model.adaptive(settings.width, hidden=settings.hidden, seed=settings.seed, features=settings.features)
+    path = Path(settings.model).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"there is no model file {settings.model!r}: give one, or the word {ADAPTIVE!r}")
+    return Model.load(path)
+
+
+def run(settings: Settings) -> int:
+    """Serve in this thread until a signal or a request stops it; returns the exit status."""
+    return Server(settings).run()

@@ -1,0 +1,1 @@
+"""ZeroMQ: sockets, and the pump that carries bursts from them through the engine and back."""

@@ -1,0 +1,124 @@
+"""Which engine takes a sample: one engine for each width that streams have.
+
+A model file has one width, and one engine. The adaptive model without a given width learns each stream's width from
+its first sample, so that streams of different width live side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from ..burst import Burst, Results
+from ..engine import Engine
+from ..errors import UnknownStream, WrongWidth
+from ..wire.messages import Sample
+
+__all__ = ["Fleet", "Lane"]
+
+
+class Lane:
+    """An engine, with the arrays that feed it and the samples that wait to be stepped."""
+
+    __slots__ = ("burst", "engine", "results", "waiting")
+
+    def __init__(self, engine: Engine, burst: int) -> None:
+        self.engine = engine
+        self.burst = Burst(burst, engine.n_in)
+        self.results = Results(burst, engine.n_in, engine.n_out)
+        self.waiting: list[Sample] = []
+
+
+class Fleet:
+    """All lanes, by width.
+
+    `make(n_in)` builds the engine of a width. With `n_in` given there is that one lane and all other widths are
+    refused; else lanes come as widths do, at most `max_widths` of at most `max_width` channels. `burst` is the
+    number of rows stepped at once.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[int], Engine],
+        n_in: int | None,
+        burst: int,
+        max_width: int = 64,
+        max_widths: int = 8,
+    ) -> None:
+        self.n_in = n_in
+        self._make = make
+        self._burst = burst
+        self._max_width = max_width
+        self._max_widths = max_widths
+        self._lanes: dict[int, Lane] = {}
+        self._owners: dict[bytes, Lane] = {}
+        self._only: Lane | None = None
+        if n_in is not None:
+            self._only = self._lanes[n_in] = Lane(make(n_in), burst)
+
+    @property
+    def lanes(self) -> list[Lane]:
+        """All lanes, oldest first."""
+        return list(self._lanes.values())
+
+    def __iter__(self) -> Iterator[Engine]:
+        return (lane.engine for lane in self._lanes.values())
+
+    def __len__(self) -> int:
+        """Streams alive, in all lanes."""
+        return sum(map(len, self))
+
+    def route(self, stream: bytes, width: int) -> Lane:
+        """The lane for a sample of `width` values; WrongWidth if that is not the width of the model or stream."""
+        only = self._only
+        if only is not None:
+            if width != self.n_in:
+                raise WrongWidth(self._misfit(width))
+            return only
+        lane = self._owners.get(stream)
+        if lane is None:
+            lane = self._owners[stream] = self.lane(width)
+        elif lane.engine.n_in != width:
+            raise WrongWidth(
+                f"{width} values for a stream of {lane.engine.n_in}; send {lane.engine.n_in}, or evict the stream"
+            )
+        return lane
+
+    def lane(self, width: int) -> Lane:
+        """The lane of a width, which is built if need be; WrongWidth where that would be one too many."""
+        lane = self._lanes.get(width)
+        if lane is not None:
+            return lane
+        if self.n_in is not None:
+            raise WrongWidth(self._misfit(width))
+        if width > self._max_width:
+            raise WrongWidth(f"{width} values; at most {self._max_width} are taken, raise max_width")
+        if len(self._lanes) >= self._max_widths and not self._drop_empty():
+            widths = ", ".join(map(str, sorted(self._lanes)))
+            raise WrongWidth(
+                f"{width} values, and streams of {self._max_widths} other widths ({widths}) are alive; raise max_widths"
+            )
+        lane = self._lanes[width] = Lane(self._make(width), self._burst)
+        return lane
+
+    def find(self, stream: str) -> Lane:
+        """The lane in which this stream is alive; UnknownStream if there is none."""
+        for lane in self._lanes.values():
+            if stream in lane.engine:
+                return lane
+        raise UnknownStream(f"no stream {stream!r}; {len(self)} are alive")
+
+    def evicted(self, stream: str, lane: Lane) -> None:
+        """Note that a stream has left a lane, so that it may come back with another width."""
+        if self._only is None and stream not in lane.engine:
+            self._owners.pop(stream.encode(), None)
+
+    def _drop_empty(self) -> bool:
+        for width, lane in self._lanes.items():
+            if not len(lane.engine) and not lane.waiting:
+                del self._lanes[width]
+                return True
+        return False
+
+    def _misfit(self, width: int) -> str:
+        names = ", ".join(next(iter(self)).model.spec.features[:16])
+        return f"{width} values; the model takes {self.n_in} ({names})"
