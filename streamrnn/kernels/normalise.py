@@ -55,7 +55,7 @@ def observe(x, missing, stats, u):
     u float32 (n,) receives (x - m) / sqrt(v) within ±CLIP, and 0 for a channel that was never seen.
     """
     for j in range(x.size):
-        value = float(x[j])
+        value = np.float64(x[j])
         if missing[j] == 0:
             n = stats[j, 0] + 1.0
             a = max(1.0 / n, 1.0 / HORIZON)
@@ -78,6 +78,6 @@ def observe(x, missing, stats, u):
 def denormalise(un, stats, y):
     """A normalised forecast in the channel's own units: un float32 (n,), y float32 (n,), always finite."""
     for j in range(un.size):
-        z = min(max(float(un[j]), -CLIP), CLIP)
+        z = min(max(np.float64(un[j]), -CLIP), CLIP)
         value = stats[j, 1] + z * _deviation(stats[j, 1], stats[j, 2])
         y[j] = min(max(value, -_FLOAT32_MAX), _FLOAT32_MAX)

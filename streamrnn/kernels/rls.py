@@ -6,13 +6,15 @@ The readout's weights are taken to drift as a random walk, which makes the updat
     v = P phi    s = 1 / (1 + phi' v)    w_k += s (u_k - w_k' phi) v    P -= s v v'    P_ii += drift where P_ii < prior
 
 Forgetting by adding a little to the diagonal instead of dividing by lambda < 1 has no wind-up: what is not excited
-grows linearly and stops at the prior, so trace(P) <= F (prior + drift) for ever. P stays symmetric to the last bit
-because its update multiplies v_i v_j first, and multiplication commutes.
+grows linearly and stops at the prior, so trace(P) <= F (prior + drift) for ever. P stays symmetric to
+the last bit: its update subtracts (sqrt(s) v_i) (sqrt(s) v_j) with one rounding, and multiplication commutes.
 """
 
 from __future__ import annotations
 
 from types import MappingProxyType
+
+import numpy as np
 
 from streamrnn._jit import kernel
 from streamrnn.kernels.numerics import fma64
@@ -52,13 +54,36 @@ def _dot(a, b):
     s0 = s1 = s2 = s3 = 0.0
     m = n - n % 4
     for i in range(0, m, 4):
-        s0 = fma64(a[i], float(b[i]), s0)
-        s1 = fma64(a[i + 1], float(b[i + 1]), s1)
-        s2 = fma64(a[i + 2], float(b[i + 2]), s2)
-        s3 = fma64(a[i + 3], float(b[i + 3]), s3)
+        s0 = fma64(a[i], np.float64(b[i]), s0)
+        s1 = fma64(a[i + 1], np.float64(b[i + 1]), s1)
+        s2 = fma64(a[i + 2], np.float64(b[i + 2]), s2)
+        s3 = fma64(a[i + 3], np.float64(b[i + 3]), s3)
     for i in range(m, n):
-        s0 = fma64(a[i], float(b[i]), s0)
+        s0 = fma64(a[i], np.float64(b[i]), s0)
     return (s0 + s1) + (s2 + s3)
+
+
+@kernel
+def _times(P, phi, v):
+    """v = P phi. P is symmetric, so its rows are added up: that vectorises, as sums along a row would not."""
+    n = v.size
+    for i in range(n):
+        v[i] = 0.0
+    m = n - n % 4
+    for j in range(0, m, 4):
+        f0 = np.float64(phi[j])
+        f1 = np.float64(phi[j + 1])
+        f2 = np.float64(phi[j + 2])
+        f3 = np.float64(phi[j + 3])
+        for i in range(n):
+            t = fma64(P[j, i], f0, v[i])
+            t = fma64(P[j + 1, i], f1, t)
+            t = fma64(P[j + 2, i], f2, t)
+            v[i] = fma64(P[j + 3, i], f3, t)
+    for j in range(m, n):
+        f0 = np.float64(phi[j])
+        for i in range(n):
+            v[i] = fma64(P[j, i], f0, v[i])
 
 
 @kernel
@@ -69,35 +94,27 @@ def learn(phi, target, missing, P, w, gain, params):
     nothing; P float64 (F, F), symmetric; w float64 (n_out, F); gain float64 (F,) scratch.
     """
     n_out, n = w.shape
-    seen = False
+    seen = 0
     for k in range(n_out):
-        seen = seen or missing[k] == 0
-    if not seen:
-        return
-    for i in range(n):
-        gain[i] = 0.0
-    # P is symmetric: adding up its rows is P phi without a reduction, and vectorises.
-    for j in range(n):
-        f = float(phi[j])
-        row = P[j]
+        seen += missing[k] == 0
+    if seen > 0:
+        _times(P, phi, gain)
+        # With r the root of s, w += (s error) v = (r error) (r v) and P -= (r v) (r v)'.
+        root = np.sqrt(1.0 / (1.0 + max(_dot(gain, phi), 0.0)))
         for i in range(n):
-            gain[i] = fma64(row[i], f, gain[i])
-    s = 1.0 / (1.0 + max(_dot(gain, phi), 0.0))
-    for k in range(n_out):
-        if missing[k] == 0:
-            step = s * (float(target[k]) - _dot(w[k], phi))
-            row = w[k]
-            for i in range(n):
-                row[i] = fma64(step, gain[i], row[i])
-    prior = params[_PRIOR]
-    drift = params[_DRIFT]
-    for i in range(n):
-        row = P[i]
-        g = gain[i]
-        for j in range(n):
-            row[j] = fma64(-(g * gain[j]), s, row[j])
-        if row[i] < prior:
-            row[i] += drift
+            gain[i] *= root
+        for k in range(n_out):
+            if missing[k] == 0:
+                step = root * (np.float64(target[k]) - _dot(w[k], phi))
+                for i in range(n):
+                    w[k, i] = fma64(step, gain[i], w[k, i])
+        prior = params[_PRIOR]
+        for i in range(n):
+            g = -gain[i]
+            for j in range(n):
+                P[i, j] = fma64(g, gain[j], P[i, j])
+            if P[i, i] < prior:
+                P[i, i] += params[_DRIFT]
 
 
 @kernel

@@ -38,13 +38,13 @@ SETTINGS = MappingProxyType(
         "longest": 120.0,  # samples after which an episode ends in any case
         "warmup": 30.0,  # samples of a channel before it is judged
         "youth": 700.0,  # samples after which margins are twice their final width
-        "envelope": 0.01,  # margin of the value, in widths of its envelope
+        "envelope": 0.02,  # margin of the value, in widths of its envelope
         "level": 0.01,  # margin of the level
         "residual": 0.05,  # margin of the smoothed residual
-        "level_rate": 0.03,  # weight of a new sample in the level
+        "level_rate": 0.04,  # weight of a new sample in the level
         "residual_rate": 0.03,  # weight of a new sample in the smoothed residual
         "growth": 3.0,  # the envelope's largest growth by one sample, in widths
-        "forget": 3e-6,  # share of its width that an envelope loses a sample
+        "forget": 1e-6,  # share of its width that an envelope loses a sample
         "missing": 10.0,  # samples a channel must be missing, and twice its longest gap, to be news
     }
 )
@@ -80,6 +80,7 @@ _LEVEL_AT, _RESIDUAL_AT, _CHANNEL = (_VALUE_AT + _SIGNAL * k for k in (1, 2, 3))
 _ALLOWANCE = 2.0  # steps of a quantum outside the envelope that are never news
 _FLOOR = 4.0  # an envelope counts as at least this many quanta wide
 _SLOW_FLOOR = 0.8  # the same for an averaged signal, whose steps are parts of a quantum
+_SLOW_WIDTH = 0.2  # and while young as this part of the value's envelope: few averages were seen yet
 _RESOLUTION = 1e-6  # of float32, relative to the value
 _TINY = 1e-30
 _FEW = 3.0  # changes seen before the smallest of them is trusted to be the quantum
@@ -144,17 +145,19 @@ def _outside(row, c, k, low, high, cause, params):
     quantum = row[c + _QUANTUM]
     if row[c + _CHANGES] < _FEW:
         quantum = min(quantum, _GUESS * abs(row[c + _LEVEL_AT]))
-    # An average moves by parts of a quantum.
     allowance = _ALLOWANCE * quantum * (1.0 if k == 0 else params[_LEVEL_RATE + k - 1])
-    floor = (_FLOOR if k == 0 else _SLOW_FLOOR) * quantum
+    young = params[_YOUTH] / row[c + _SEEN]
+    floor = _FLOOR * quantum
+    if k > 0:
+        spread = row[c + _VALUE_AT + 2] - row[c + _VALUE_AT + 1]
+        floor = max(_SLOW_FLOOR * quantum, _SLOW_WIDTH * min(1.0, young) * spread)
     width = max(high - low, floor, _RESOLUTION * abs(row[c + _VALUE_AT]) + _TINY)
     side = 1.0 if signal > high else -1.0
     e = max(signal - high, low - signal)
     row[at + (2 if signal > high else 1)] += side * min(e, params[_GROWTH] * width)
     margin = params[_ENVELOPE + k]
     if e > allowance and margin > 0.0:
-        r = params[_YOUTH] / row[c + _SEEN]
-        strength = (e - allowance) / (margin * (1.0 + r * np.sqrt(r)) * width)
+        strength = (e - allowance) / (margin * (1.0 + young * np.sqrt(young)) * width)
         # Half way back to the envelope counts as over.
         _news(row, cause, strength, signal - side * 0.5 * e, side)
 
@@ -233,9 +236,9 @@ def score(x, missing, forecast, has_forecast, row, params, i, score, flag, edge,
             if row[c + _GAP] > 0.0:
                 row[c + _LONGEST_GAP] = max(row[c + _LONGEST_GAP], row[c + _GAP])
                 row[c + _GAP] = 0.0
-            value = float(x[j])
+            value = np.float64(x[j])
             if has_forecast:
-                _seen(row, c, value, value - float(forecast[j]), 3, 8 * j, params)
+                _seen(row, c, value, value - np.float64(forecast[j]), 3, 8 * j, params)
             else:
                 _seen(row, c, value, 0.0, 2, 8 * j, params)
     edge[i] = _decide(row, params)

@@ -1,0 +1,155 @@
+"""Oracles for the adaptive model's parts, in plain NumPy and float64; nothing of streamrnn is imported.
+
+They follow the formulae, not the kernels: whole matrices, lists and branches instead of slots and offsets.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+def normalise(X, missing, horizon, clip, reach, settled):
+    """Running mean, deviation and normalised values of each row of X (n, channels): three (n, channels) arrays."""
+    n, channels = X.shape
+    count, mean, var = np.zeros(channels), np.zeros(channels), np.zeros(channels)
+    out = np.zeros((3, n, channels))
+    for i in range(n):
+        for j in range(channels):
+            x = float(X[i, j])
+            if not missing[i, j]:
+                count[j] += 1
+                a = max(1 / count[j], 1 / horizon)
+                d = x - mean[j]
+                if count[j] > settled:
+                    limit = reach * max(math.sqrt(var[j]), 1e-6 * abs(mean[j]))
+                    d = float(np.clip(d, -limit, limit))
+                mean[j] += a * d
+                var[j] = (1 - a) * (var[j] + a * d * d)
+            deviation = max(math.sqrt(var[j]), 1e-6 * abs(mean[j])) + 1e-30
+            u = np.clip((x - mean[j]) / deviation, -clip, clip) if count[j] else 0.0
+            out[:, i, j] = mean[j], deviation, u
+    return out
+
+
+class Kalman:
+    """Recursive least squares as a Kalman filter on the weights, one matrix for all outputs."""
+
+    def __init__(self, n_out, n_features, first, prior, drift):
+        self.P = prior * np.eye(n_features)
+        self.w = np.zeros((n_out, n_features))
+        self.w[np.arange(n_out), first + np.arange(n_out)] = 1.0
+        self.prior, self.drift = prior, drift
+
+    def learn(self, phi, target, seen):
+        if not any(seen):
+            return
+        v = self.P @ phi
+        s = 1 / (1 + phi @ v)
+        error = target - self.w @ phi
+        self.w += s * np.outer(np.where(seen, error, 0.0), v)
+        self.P -= s * np.outer(v, v)
+        self.P += self.drift * np.diag(np.diag(self.P) < self.prior)
+
+    def predict(self, phi):
+        return self.w @ phi
+
+
+@dataclass
+class Envelope:
+    """What a signal was seen to span."""
+
+    low: float = 0.0
+    high: float = 0.0
+
+    def begin(self, value):
+        self.low = self.high = value
+
+    def judge(self, value, floor, growth, forget):
+        """How far outside `value` is and how wide the envelope counted as; then it forgets and grows."""
+        width = self.high - self.low
+        above, below = value - self.high, self.low - value
+        scale = max(width, floor)
+        self.low += forget * width
+        self.high -= forget * width
+        if above > 0:
+            # What was forgotten with this very sample is not taken back.
+            self.high += min(above, growth * scale)
+        elif below > 0:
+            self.low -= min(below, growth * scale)
+        return max(above, below), scale
+
+
+@dataclass
+class Channel:
+    n: int = 0
+    last: float = 0.0
+    quantum: float = 0.0
+    changes: int = 0
+    gap: int = 0
+    longest_gap: int = 0
+    level: float = 0.0
+    residual: float = 0.0
+    envelopes: list = field(default_factory=lambda: [Envelope(), Envelope(), Envelope()])
+
+
+class Detector:
+    """Scores of one stream, without the flag: `step` gives (score, cause), cause -1 for a score of 0."""
+
+    def __init__(self, channels, settings):
+        self.channels = [Channel() for _ in range(channels)]
+        self.set = dict(settings)
+
+    def step(self, x, missing, forecast=None):
+        found = [(0.0, -1)]
+        for j, channel in enumerate(self.channels):
+            if missing[j]:
+                found += self._absent(channel, 8 * j)
+            else:
+                residual = None if forecast is None else float(x[j]) - float(forecast[j])
+                found += self._seen(channel, float(x[j]), residual, 8 * j)
+        # Of equals the first wins.
+        return max(found, key=lambda f: f[0])
+
+    def _absent(self, c, cause):
+        c.gap += 1
+        limit = max(self.set["missing"], 2 * c.longest_gap)
+        if c.n < self.set["warmup"] or c.gap > limit + self.set["longest"]:
+            return []
+        return [(c.gap / limit, cause + 3)]
+
+    def _seen(self, c, x, residual, cause):
+        c.longest_gap, c.gap = max(c.longest_gap, c.gap), 0
+        c.n += 1
+        step = abs(x - c.last)
+        if c.n > 1 and step > 0:
+            c.quantum = min(c.quantum, step) if c.changes else step
+            c.changes += 1
+        c.last = x
+        c.level += max(self.set["level_rate"], 1 / c.n) * (x - c.level)
+        signals = [x, c.level]
+        if residual is not None:
+            c.residual += self.set["residual_rate"] * (residual - c.residual)
+            signals.append(c.residual)
+        quantum = c.quantum if c.changes >= 3 else min(c.quantum, 0.1 * abs(c.level))
+        found = []
+        for k, (signal, envelope) in enumerate(zip(signals, c.envelopes, strict=False)):
+            if c.n <= self.set["warmup"]:
+                if k == 0 and c.n > 1:
+                    envelope.low, envelope.high = min(envelope.low, signal), max(envelope.high, signal)
+                else:
+                    envelope.begin(signal)
+                continue
+            part = (1.0, self.set["level_rate"], self.set["residual_rate"])[k]
+            young = self.set["youth"] / c.n
+            spread = 0.0 if k == 0 else min(1.0, young) * (c.envelopes[0].high - c.envelopes[0].low)
+            floor = max((4.0, 0.8, 0.8)[k] * quantum, 0.2 * spread, 1e-6 * abs(x) + 1e-30)
+            e, width = envelope.judge(signal, floor, self.set["growth"], self.set["forget"])
+            excess = e - 2 * quantum * part
+            margin = self.set[("envelope", "level", "residual")[k]]
+            if e > 0 and excess > 0:
+                margin *= 1 + young**1.5
+                found.append((min(excess / (margin * width), 1e6), cause + k))
+        return found

@@ -1,0 +1,325 @@
+"""The detector: against its oracle, and what it must and must not raise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference_adaptive import Detector
+
+from streamrnn._jit import kernel
+from streamrnn.kernels.score import COMPONENTS, SETTINGS, init, score, size
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+@kernel
+def _score_all(X, missing, Y, has_forecast, row, params, scores, flags, edges, causes):
+    for i in range(X.shape[0]):
+        score(X[i], missing[i], Y[i], has_forecast, row, params, i, scores, flags, edges, causes)
+
+
+class Judged:
+    """What the detector made of the samples X (n, channels), NaN missing, and their forecasts Y."""
+
+    def __init__(self, X, Y=None, **changed):
+        X = np.array(X, np.float32, ndmin=2, copy=True)
+        X = X.T.copy() if X.shape[0] == 1 else X
+        n, channels = X.shape
+        missing = np.isnan(X).astype(np.uint8)
+        X[missing == 1] = 1e9  # whatever stands there must not matter
+        forecast = np.full_like(X, np.nan) if Y is None else np.array(Y, np.float32).reshape(X.shape)
+        self.score, self.flag = np.full(n, np.nan, np.float32), np.zeros(n, np.uint8)
+        self.edge, self.cause = np.zeros(n, np.int8), np.zeros(n, np.int32)
+        self.row = np.ones(size(channels))
+        init(self.row)
+        params = np.array(list({**SETTINGS, **changed}.values()), np.float64)
+        assert len(params) == len(SETTINGS), changed
+        _score_all(X, missing, forecast, Y is not None, self.row, params, self.score, self.flag, self.edge, self.cause)
+
+    @property
+    def raised(self):
+        return np.flatnonzero(self.edge == 1).tolist()
+
+    @property
+    def cleared(self):
+        return np.flatnonzero(self.edge == -1).tolist()
+
+    def why(self, i):
+        return int(self.cause[i]) // 8, COMPONENTS[int(self.cause[i]) % 8]
+
+
+def noise(n, channels=1, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, channels))
+
+
+def calm(n, channels=1, seed=0):
+    """Whole numbers from -2 to 2: nothing in them is news."""
+    return np.random.default_rng(seed).integers(-2, 3, (n, channels)).astype(float)
+
+
+def vitals(n, seed=0):
+    """Whole numbers that wander slowly: a heart rate and a saturation."""
+    rng = np.random.default_rng(seed)
+    walk = np.zeros((n, 2))
+    for i in range(1, n):
+        walk[i] = 0.95 * walk[i - 1] + rng.normal(size=2) * (0.6, 0.15)
+    return np.rint(walk + np.array([75.0, 97.0]))
+
+
+@pytest.mark.parametrize("with_forecast", [True, False])
+@pytest.mark.parametrize("kind", ["noise", "whole", "wild", "constant"])
+def test_scores_of_the_oracle(kind, with_forecast):
+    rng = np.random.default_rng(len(kind))
+    X = noise(1500, 3, seed=1)
+    if kind == "whole":
+        X = np.rint(3 * X + 60)
+    elif kind == "wild":
+        X = X * np.exp(3 * rng.normal(size=X.shape)) * (1.0, 1e6, 1e-6)
+    elif kind == "constant":
+        X = np.repeat(rng.integers(0, 3, (15, 3)), 100, axis=0) * 1.0
+    X[rng.random(X.shape) < 0.05] = np.nan
+    X[700:760, 1] = np.nan
+    Y = 0.5 * np.roll(np.nan_to_num(X), 1, axis=0) if with_forecast else None
+    ours, oracle = Judged(X, Y), Detector(3, SETTINGS)
+    X = X.astype(np.float32)
+    Y = None if Y is None else Y.astype(np.float32)
+    expected = [oracle.step(x, np.isnan(x), None if Y is None else Y[i]) for i, x in enumerate(X)]
+    np.testing.assert_allclose(ours.score, [s for s, _ in expected], rtol=2e-5, atol=1e-6)
+    assert (ours.score > 0).any()
+    for i in ours.raised:
+        assert ours.cause[i] == expected[i][1]
+
+
+def test_nothing_to_compare_with_scores_0():
+    judged = Judged(noise(200))
+    assert not judged.score[: int(SETTINGS["warmup"])].any()
+    assert judged.raised == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_records_of_noise_become_rare(seed):
+    """A stream of noise breaks its records 2 ln n times; few of them may be news, and ever fewer."""
+    raised = Judged(noise(40_000, 1, seed)).raised
+    assert len(raised) <= 25
+    assert sum(i >= 20_000 for i in raised) <= 6
+    assert len(Judged(noise(40_000, 1, seed), threshold=4.0).raised) <= 6
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_calm_signal_is_not_news(seed):
+    assert Judged(calm(20_000, 3, seed)).raised == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whole_numbers_that_wander_are_not_news(seed):
+    assert len(Judged(vitals(1200, seed)).raised) <= 1
+
+
+def test_an_integer_step_after_standing_still_is_not_news():
+    X = np.full(400, 97.0)
+    X[200:] = 98.0
+    X[300] = 96.0
+    assert Judged(X).raised == []
+
+
+@pytest.mark.parametrize("still", [97.0, 60_000.0, -3.5, 0.25])
+def test_a_collapse_after_standing_still_is_news(still):
+    X = np.full(300, still)
+    X[250:] = 0.0
+    judged = Judged(X)
+    assert judged.raised == [250]
+    assert judged.why(250) == (0, "envelope")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_desaturation_is_flagged_within_seconds(seed):
+    X = vitals(720, seed)
+    X[600:, 1] -= np.minimum(np.arange(120) * 0.5, 14.0)
+    judged = Judged(np.rint(X))
+    first = judged.raised[-1]
+    assert 600 <= first < 625
+    assert judged.why(first)[0] == 1
+
+
+@pytest.mark.parametrize("n", [40, 80, 300])
+def test_a_lead_that_reads_zero_is_flagged_at_once(n):
+    X = vitals(n + 20)
+    X[n:, 0] = 0.0
+    judged = Judged(X)
+    assert judged.raised == [n]
+    assert judged.why(n) == (0, "envelope")
+
+
+def test_one_episode_is_one_alarm():
+    X = calm(2000)
+    X[1500:1540] += 40.0
+    judged = Judged(X)
+    assert judged.raised == [1500]
+    assert judged.why(1500) == (0, "envelope")
+    # It lasts as long as the value is out, and then for the hold time.
+    (end,) = judged.cleared
+    assert end >= 1540 + SETTINGS["hold"] - 1
+    assert judged.flag[1500:end].all()
+    assert (judged.cause[1500:end] == judged.cause[1500]).all()
+    assert not judged.flag[end:].any()
+    assert (judged.cause[judged.flag == 0] == -1).all()
+
+
+def test_a_lasting_change_ends_as_the_new_normal():
+    X = calm(3000)
+    X[1500:] += 30.0
+    judged = Judged(X)
+    assert judged.raised == [1500]
+    assert judged.cleared == [1500 + int(SETTINGS["longest"])]
+
+
+@pytest.mark.parametrize(("apart", "alarms"), [(10, 1), (60, 2)])
+def test_refractory_time(apart, alarms):
+    X = calm(3000)
+    X[1500] = 30.0
+    X[1500 + apart] = 300.0
+    assert len(Judged(X).raised) == alarms
+
+
+@pytest.mark.parametrize(("height", "kept"), [(-31.0, False), (-80.0, True)])
+def test_hysteresis(height, kept):
+    X = calm(1000)
+    X[900] = 30.0
+    top = float(Judged(X).score[900])
+    settings = {"threshold": 0.99 * top, "release": 0.5, "hold": 5.0, "longest": 500.0}
+    judged = Judged(X, **settings)
+    assert judged.raised == [900]
+    (end,) = judged.cleared
+    # What alone would raise no flag (on the other side) keeps one up, if it scores more than release of the threshold.
+    X[end - 1] = height
+    again = Judged(X, **settings)
+    assert again.raised == [900]
+    assert (again.score[end - 1] > 0.5 * 0.99 * top) == kept
+    assert (again.cleared[0] > end) == kept
+
+
+def test_the_threshold_is_a_setting():
+    X = calm(2000)
+    X[1500] = 8.0
+    height = float(Judged(X).score[1500])
+    assert Judged(X, threshold=height * 0.99).raised == [1500]
+    assert 1500 not in Judged(X, threshold=height * 1.01).raised
+
+
+def test_a_slow_drift_is_seen_in_the_level():
+    X = calm(3000)
+    X[2000:, 0] += np.rint(0.02 * np.arange(1000))
+    judged = Judged(X, envelope=0.0)
+    assert judged.raised
+    assert 2000 <= judged.raised[0] < 2400
+    assert judged.why(judged.raised[0]) == (0, "level")
+
+
+def test_a_wrong_forecast_is_seen_in_the_residual():
+    X = np.sin(np.arange(3000) / 20.0)
+    Y = X.copy()
+    X[2000:2300] *= -1.0
+    judged = Judged(X, Y)
+    assert judged.raised
+    assert 2000 <= judged.raised[0] < 2020
+    assert judged.why(judged.raised[0]) == (0, "residual")
+    # Without a forecast there is nothing to see.
+    assert Judged(X).raised == []
+
+
+def test_a_channel_that_goes_missing():
+    X = calm(1000, 2)
+    X[500:700, 1] = np.nan
+    judged = Judged(X)
+    assert judged.raised == [500 + int(SETTINGS["missing"]) - 1]
+    assert judged.why(judged.raised[0]) == (1, "missing")
+    # A gap of the same length is not news again.
+    X[800:950, 1] = np.nan
+    assert len(Judged(X).raised) == 1
+
+
+def test_a_gap_for_ever_is_one_alarm():
+    X = calm(5000, 2)
+    X[500:, 1] = np.nan
+    judged = Judged(X)
+    assert len(judged.raised) == 1
+    assert len(judged.cleared) == 1
+    assert not judged.score[2000:].any()
+
+
+def test_short_gaps_and_a_channel_that_never_came():
+    X = calm(2000, 2)
+    X[::7, 0] = np.nan
+    X[:, 1] = np.nan
+    judged = Judged(X)
+    assert judged.raised == []
+    assert not judged.score[1000::7].any()
+
+
+def test_another_channel_does_not_hide_a_fault():
+    X = calm(1000, 3)
+    X[600:, 2] += 50.0
+    judged = Judged(X)
+    assert judged.raised == [600]
+    assert judged.why(600) == (2, "envelope")
+
+
+def test_one_wild_sample_does_not_blind_it():
+    X = calm(4000)
+    X[1000] = 1e6
+    X[3000] = 100.0
+    assert Judged(X).raised == [1000, 3000]
+
+
+def test_prices():
+    rng = np.random.default_rng(2)
+    X = np.rint((60_000 + np.cumsum(rng.normal(size=5000)) * 0.3) * 10) / 10
+    assert len(Judged(X).raised) <= 6
+    X[4000] *= 1.1
+    assert 4000 in Judged(X).raised
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.tuples(*[st.one_of(st.floats(width=32, allow_infinity=False), st.sampled_from([0.0, 3e38, -3e38]))] * 2),
+        min_size=1,
+        max_size=150,
+    ),
+    st.booleans(),
+)
+def test_whatever_comes(samples, with_forecast):
+    X = np.array(samples, np.float32)
+    Y = np.roll(np.nan_to_num(-X), 1, axis=0) if with_forecast else None
+    judged = Judged(X, Y)
+    assert np.isfinite(judged.score).all()
+    assert (judged.score >= 0).all()
+    assert np.isfinite(judged.row).all()
+    # Edges and flag tell the same story, and raised and cleared take turns.
+    flag = judged.flag.astype(int)
+    np.testing.assert_array_equal(np.diff(np.concatenate([[0], flag])), judged.edge)
+    np.testing.assert_array_equal(judged.cause >= 0, flag == 1)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 299))
+def test_the_future_changes_nothing(seed, cut):
+    X = calm(300, 2, seed) * np.random.default_rng(seed).choice([1.0, 30.0], (300, 1), p=[0.97, 0.03])
+    whole, part = Judged(X), Judged(X[: cut + 1])
+    for name in ("score", "flag", "edge", "cause"):
+        np.testing.assert_array_equal(getattr(whole, name)[: cut + 1], getattr(part, name))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 7])
+def test_the_row_is_as_long_as_it_says(channels):
+    guard = np.full(size(channels) + 8, 7.0)
+    row = guard[: size(channels)]
+    init(row)
+    X = noise(300, channels).astype(np.float32)
+    missing = np.zeros(X.shape, np.uint8)
+    missing[100:150, -1] = 1
+    out = np.zeros(300, np.float32), np.zeros(300, np.uint8), np.zeros(300, np.int8), np.zeros(300, np.int32)
+    _score_all(X, missing, X, True, row, np.array(list(SETTINGS.values())), *out)
+    assert (guard[size(channels) :] == 7.0).all()
