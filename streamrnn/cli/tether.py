@@ -31,7 +31,7 @@ LOG_LINES = 3
 
 
 class OwnDaemon:
-    """`streamrnn serve` in a child process on Unix sockets in a directory of its own.
+    """`streamrnn serve` in a child process on Unix sockets in a directory of its own, with no settings inherited.
 
     A context manager: entering starts the process, leaving stops it and removes the directory. `ingest`,
     `outputs` and `control` are the endpoints for clients.
@@ -51,6 +51,7 @@ class OwnDaemon:
             self._process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", __name__, "serve", *self._arguments, *endpoints],
                 stdin=subprocess.PIPE,
+                env={name: value for name, value in os.environ.items() if not name.startswith("STREAMRNN_")},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the parent, which stops the child in its own time

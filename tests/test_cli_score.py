@@ -1,0 +1,167 @@
+"""`streamrnn score` over a file gives the bits that a daemon gives for the same file through its sockets."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamrnn import Engine, Model
+from streamrnn.cli.tether import OwnDaemon
+from streamrnn.client import Output, Subscriber
+from streamrnn.simulate import Feed, ward
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def streamrnn(*arguments: object) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(
+        [sys.executable, "-m", "streamrnn", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+def save(feed: Feed, path: Path) -> Path:
+    """The feed as a CSV file with a column for the stream."""
+    with path.open("w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["bed", "time_ns", *feed.channels])
+        for t, stream, x in feed.rows():
+            out.writerow([stream, t, *("" if np.isnan(value) else value for value in x)])
+    return path
+
+
+def scored(*arguments: object) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(streamrnn("score", *arguments).stdout)))
+
+
+def live(files: list[Path], reading: list[str], serving: list[str], n: int) -> list[Output]:
+    """What a daemon publishes for `files`, in order: `n` outputs."""
+    with OwnDaemon(serving) as daemon:
+        daemon.wait_ready(240)
+        with Subscriber(daemon.outputs, "out/", hwm=0) as subscriber:
+            subscriber.wait()
+            streamrnn("publish", *files, *reading, "--rate", "max", "--endpoint", daemon.ingest)
+            return [subscriber.recv(60) for _ in range(n)]
+
+
+def bits(values: object) -> bytes:
+    return np.asarray(values, np.float32).tobytes()
+
+
+def assert_the_same(rows: list[dict[str, str]], outputs: list[Output], *, stream: str | None = None) -> None:
+    assert len(rows) == len(outputs) > 0
+    columns = [name for name in rows[0] if name.startswith("y")]
+    for row, output in zip(rows, outputs, strict=True):
+        assert output.stream == row.get("stream", stream)
+        assert bits([float(row[name]) for name in columns]) == bits(output.y)
+        assert bits(float(row["score"])) == bits(output.score)
+        assert row["flag"] == str(int(output.flag))
+        assert row["cause"] == (output.cause or "")
+        if "t" in row:
+            assert int(row["t"]) == output.t
+
+
+def test_a_ward_live_and_offline(tmp_path):
+    feed = ward(beds=3, seconds=900, seed=2, calm=100)
+    path = save(feed, tmp_path / "ward.csv")
+    reading = ["--stream-column", "bed"]
+    rows = scored(path, *reading)
+    assert any(row["flag"] == "1" for row in rows)
+    assert any(row["hr"] == "" for row in rows)
+    assert_the_same(rows, live([path], reading, ["--features", ",".join(feed.channels)], len(rows)))
+
+
+def test_several_files_and_a_model_file(tmp_path):
+    feed = ward(beds=2, seconds=300, seed=4)
+    model = tmp_path / "vitals.safetensors"
+    Model.random(cell="gru", n_in=2, hidden=9, layers=2, n_out=3, seed=5, features=["spo2", "hr"]).save(model)
+    files = []
+    for i, name in enumerate(("left", "right")):
+        mine = feed.stream == i
+        part = Feed(feed.channels, feed.units, feed.streams, feed.t[mine], feed.stream[mine], feed.x[mine])
+        files.append(save(part, tmp_path / f"{name}.csv"))
+    rows = scored(*files, "--model", model, "--columns", "spo2,hr")
+    assert {row["stream"] for row in rows} == {"left", "right"}
+    assert_the_same(rows, live(files, ["--columns", "spo2,hr"], [str(model)], len(rows)))
+
+
+def test_rows_that_go_back_in_time_are_left_out_on_both_sides(tmp_path):
+    path = tmp_path / "bed.csv"
+    path.write_text("time_s,x\n1,1\n2,2\n1.5,9\n3,3\n")
+    result = streamrnn("score", path)
+    assert "1 rows went back in time" in result.stderr
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [row["x"] for row in rows] == ["1", "2", "3"]
+    assert_the_same(rows, live([path], [], ["--features", "x"], len(rows)), stream="bed")
+
+
+@pytest.mark.skipif(not (DATA / "vitals").is_dir(), reason="the recorded vital signs are not here")
+def test_recorded_vital_signs_live_and_offline():
+    files = sorted((DATA / "vitals").glob("bidmc_0[1-5].csv"))
+    rows = scored(*files)
+    assert_the_same(rows, live(files, [], ["--features", "hr,pulse,resp,spo2"], len(rows)))
+
+
+@pytest.mark.skipif(not (DATA / "ticks").is_dir(), reason="the recorded market ticks are not here")
+def test_recorded_ticks_without_times_live_and_offline():
+    path = DATA / "ticks" / "cm_ethusd_perp_20240808.csv.gz"
+    reading = ["--where", "kind=quote", "--stream-column", "symbol", "--columns", "bid,bid_qty,ask,ask_qty"]
+    reading += ["--time", "none"]
+    rows = scored(path, *reading)
+    assert "t" not in rows[0]
+    assert_the_same(rows, live([path], reading, ["--features", "bid,bid_qty,ask,ask_qty"], len(rows)))
+
+
+def test_what_is_written_reads_back_to_the_same_bits(tmp_path):
+    feed = ward(beds=1, seconds=200, seed=6)
+    path = save(feed, tmp_path / "bed1.csv")
+    rows = scored(path, "--columns", "hr,spo2,resp,abp")
+    out = Engine(Model.adaptive(4)).step_many(["bed1"] * len(feed), feed.x, feed.t)
+    assert bits([[float(row[f"y_{name}"]) for name in feed.channels] for row in rows]) == out.y.tobytes()
+    given = [[float(row[name] or "nan") for name in feed.channels] for row in rows]
+    np.testing.assert_array_equal(np.array(given, np.float32), feed.x)
+
+
+def test_parquet_holds_the_same(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = save(ward(beds=2, seconds=120, seed=7), tmp_path / "ward.csv")
+    rows = scored(path, "--stream-column", "bed")
+    streamrnn("score", path, "--stream-column", "bed", "-o", tmp_path / "out.parquet")
+    table = parquet.read_table(tmp_path / "out.parquet")
+    assert table.column_names == list(rows[0])
+    assert table["stream"].to_pylist() == [row["stream"] for row in rows]
+    assert table["t"].cast("int64").to_pylist() == [int(row["t"]) for row in rows]
+    assert bits(table["y_spo2"].to_pylist()) == bits([float(row["y_spo2"]) for row in rows])
+    assert table["hr"].null_count == sum(row["hr"] == "" for row in rows)
+
+
+def test_a_failed_run_leaves_no_half_a_table_behind(tmp_path):
+    path = tmp_path / "bad.csv"
+    path.write_text("x\n" + "1\n" * 5000 + "oops\n")
+    out = tmp_path / "out.csv"
+    out.write_text("what was there before")
+    command = [sys.executable, "-m", "streamrnn", "score", str(path), "-o", str(out)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert result.returncode == 1
+    assert "bad.csv:5002" in result.stderr
+    assert out.read_text() == "what was there before"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["bad.csv", "out.csv"]
+
+
+def test_columns_that_are_called_like_ours_are_renamed(tmp_path):
+    path = tmp_path / "odd.csv"
+    path.write_text("score,y_score,flag\n1,2,3\n")
+    header = streamrnn("score", path).stdout.splitlines()[0].split(",")
+    assert len(set(header)) == len(header)
+    assert header[-3:] == ["score", "flag", "cause"]
