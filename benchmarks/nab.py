@@ -21,6 +21,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -117,8 +118,9 @@ def probation(n: int) -> int:
     return min(int(0.15 * n), 750)
 
 
-def row_worth(n: int, windows: Sequence[tuple[int, int]]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Each row's worth before weights (inside a window relative to its first row's), and its window or -1."""
+@lru_cache(maxsize=256)
+def row_worth(n: int, windows: tuple[tuple[int, int], ...]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Each row's worth before weights (inside a window relative to its first row's), and its window or -1: `(n,)`."""
     worth = np.full(n, -1.0)
     inside = np.full(n, -1, np.int64)
     for k, (first, last) in enumerate(windows):
@@ -129,6 +131,7 @@ def row_worth(n: int, windows: Sequence[tuple[int, int]]) -> tuple[npt.NDArray[n
         stop = windows[k + 1][0] if k + 1 < len(windows) else n
         for i in range(last + 1, stop):
             worth[i] = sigma((i - last) / max(width - 1, 1))
+    worth.flags.writeable = inside.flags.writeable = False
     return worth, inside
 
 
