@@ -305,7 +305,8 @@ class Engine(Core):
 
     def compile(self) -> None:
         """Compile every function of the data path, or load it from the cache, without touching a stream."""
-        spare = Engine(self.model, capacity=2, idle_ttl=1.0, ring=min(self.ring, 1))
+        # Compiling may take longer than a short idle_ttl, which would make the handles stale.
+        spare = Engine(self.model, capacity=2, idle_ttl=1e8, ring=min(self.ring, 1))
         burst, results = Burst(2, self.n_in), Results(2, self.n_in, self.n_out)
         for stream in (b"a", b"b"):
             burst.add(stream, [0.0] * self.n_in, t=0, seq=0, session=b"s")

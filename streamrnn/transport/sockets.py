@@ -76,7 +76,9 @@ class Door:
         return self.connected
 
     def close(self, linger: float) -> None:
-        """Let go of the socket; `linger` seconds are for what was sent and not yet taken."""
+        """Let go of the socket; `linger` seconds are for what was sent and not yet taken. Again does nothing."""
+        if self.socket.closed:
+            return
         if self._monitor is not None:
             self.socket.disable_monitor()
             self._monitor.close(0)
