@@ -64,7 +64,9 @@ _LOG2E = np.float32(1.4426950408889634)
 _LN2_HIGH = np.float32(0.693359375)  # ten bits, so that n * _LN2_HIGH is exact
 _LN2_LOW = np.float32(-2.1219444005469057e-04)
 _ROUND = np.float32(12582912.0)  # 1.5 * 2^23: adding it rounds to an integer
-_E2, _E3, _E4, _E5, _E6 = (np.float32(c) for c in (0.499999934, 0.1666652009, 0.04166839776, 0.008368781304, 0.001381423828))
+_E2, _E3, _E4, _E5, _E6 = (
+    np.float32(c) for c in (0.499999934, 0.1666652009, 0.04166839776, 0.008368781304, 0.001381423828)
+)
 
 
 @kernel
