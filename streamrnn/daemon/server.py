@@ -145,7 +145,8 @@ class Server:
         model = self._model
         if model is None:
             model = Model.adaptive(n_in, hidden=s.hidden, seed=s.seed)
-        return Engine(model, s.capacity, s.idle_ttl, s.ring)
+        # Counted from the microsecond of now, so that epochs grow over restarts and from one width's engine to another.
+        return Engine(model, s.capacity, s.idle_ttl, s.ring, epoch=time.time_ns() // 1000)
 
     def _make(self, n_in: int) -> Engine:
         if self._model is None:
