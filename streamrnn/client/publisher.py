@@ -52,7 +52,6 @@ class Publisher(Client):
         context: zmq.Context[Any] | None = None,
     ) -> None:
         super().__init__(zmq.XPUB, endpoint, context, linger)
-        self.timeout = timeout
         self.session: bytes | str = secrets.token_bytes(8) if session is None else session
         self._limits = limits
         self._next: dict[str, int] = {}
@@ -60,8 +59,18 @@ class Publisher(Client):
         self._open = False
         self._socket.sndhwm = hwm
         self._socket.xpub_nodrop = True
-        self._socket.sndtimeo = round(timeout * 1000)
+        self.timeout = timeout
         self._attach()
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that `send` waits for a daemon, or for room in its queue."""
+        return self._timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float) -> None:
+        self._timeout = seconds
+        self._socket.sndtimeo = round(seconds * 1000)
 
     @property
     def subscribed(self) -> bool:
