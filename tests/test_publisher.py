@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from array import array
 from collections.abc import Iterator
@@ -233,6 +234,20 @@ def test_the_largest_pieces_are_within_the_daemons_limits(daemon: FakeDaemon) ->
 def test_a_wrong_block_is_refused_before_it_is_sent(ids: object, X: object, t: object, error: type[Exception]) -> None:
     with Publisher("@tcp://127.0.0.1:*", timeout=0.0) as publisher, pytest.raises(error):
         publisher.send_block(ids, X, t)  # type: ignore[arg-type]
+
+
+def test_a_daemon_can_be_reached_over_ipv6() -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    with Publisher("@tcp://[::1]:*") as publisher:
+        daemon = FakeDaemon()
+        daemon.sub.ipv6 = True
+        daemon.sub.connect(publisher.address)
+        assert seqs(daemon.meanwhile(lambda: publisher.send("a", [1.0]), 1)) == [0]
+        daemon.close()
 
 
 def test_an_endpoint_in_use_is_a_configuration_error(daemon: FakeDaemon) -> None:

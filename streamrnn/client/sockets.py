@@ -47,6 +47,7 @@ class Client:
         socket.linger = self._linger_ms
         socket.heartbeat_ivl = _HEARTBEAT_MS
         socket.heartbeat_timeout = 3 * _HEARTBEAT_MS
+        socket.ipv6 = "[" in self.endpoint.address
         return socket
 
     def _attach(self) -> None:
