@@ -93,6 +93,8 @@ class Channel:
     level: float = 0.0
     residual: float = 0.0
     envelopes: list = field(default_factory=lambda: [Envelope(), Envelope(), Envelope()])
+    since: int | None = None
+    hours: dict = field(default_factory=dict)
 
 
 class Detector:
@@ -102,7 +104,7 @@ class Detector:
         self.channels = [Channel() for _ in range(channels)]
         self.set = dict(settings)
 
-    def step(self, x, missing, forecast=None):
+    def step(self, x, missing, forecast=None, t=None):
         found = [(0.0, -1)]
         for j, channel in enumerate(self.channels):
             if missing[j]:
@@ -110,6 +112,8 @@ class Detector:
             else:
                 residual = None if forecast is None else float(x[j]) - float(forecast[j])
                 found += self._seen(channel, float(x[j]), residual, 8 * j)
+                if t is not None:
+                    found += self._daily(channel, int(t) // (3600 * 10**9), 8 * j)
         # Of equals the first wins.
         return max(found, key=lambda f: f[0])
 
@@ -118,7 +122,7 @@ class Detector:
         limit = max(self.set["missing"], 2 * c.longest_gap)
         if c.n < self.set["warmup"] or c.gap > limit + self.set["longest"]:
             return []
-        return [(c.gap / limit, cause + 3)]
+        return [(c.gap / limit, cause + 4)]
 
     def _seen(self, c, x, residual, cause):
         c.longest_gap, c.gap = max(c.longest_gap, c.gap), 0
@@ -153,3 +157,12 @@ class Detector:
                 margin *= 1 + young**1.5
                 found.append((min(excess / (margin * width), 1e6), cause + k))
         return found
+
+    def _daily(self, c, hours, cause):
+        if c.since is None:
+            c.since = hours
+        known = c.hours.setdefault(hours % 24, Envelope(c.level, c.level))
+        value = c.envelopes[0]
+        floor = max(4 * c.quantum, 0.3 * (value.high - value.low), 1e-6 * abs(c.level) + 1e-30)
+        e, width = known.judge(c.level, floor, self.set["growth"], 0.0)
+        return [(min(e / (self.set["daily"] * width), 1e6), cause + 3)] if e > 0 and hours - c.since >= 72 else []

@@ -9,21 +9,21 @@ from hypothesis import strategies as st
 from reference_adaptive import Detector
 
 from streamrnn._jit import kernel
-from streamrnn.kernels.score import COMPONENTS, SETTINGS, init, score, size
+from streamrnn.kernels.score import COMPONENTS, HOUR, SETTINGS, init, score, size
 
-FLOAT32_MAX = float(np.finfo(np.float32).max)
+MONDAY = 1_704_067_200 * 10**9
 
 
 @kernel
-def _score_all(X, missing, Y, has_forecast, row, params, scores, flags, edges, causes):
+def _score_all(X, missing, Y, has_forecast, T, row, params, scores, flags, edges, causes):
     for i in range(X.shape[0]):
-        score(X[i], missing[i], Y[i], has_forecast, row, params, i, scores, flags, edges, causes)
+        score(X[i], missing[i], Y[i], has_forecast, T[i], row, params, i, scores, flags, edges, causes)
 
 
 class Judged:
-    """What the detector made of the samples X (n, channels), NaN missing, and their forecasts Y."""
+    """What the detector made of the samples X (n, channels), NaN missing, their forecasts Y and times T (ns)."""
 
-    def __init__(self, X, Y=None, **changed):
+    def __init__(self, X, Y=None, T=None, **changed):
         X = np.array(X, np.float32, ndmin=2, copy=True)
         X = X.T.copy() if X.shape[0] == 1 else X
         n, channels = X.shape
@@ -32,11 +32,13 @@ class Judged:
         forecast = np.full_like(X, np.nan) if Y is None else np.array(Y, np.float32).reshape(X.shape)
         self.score, self.flag = np.full(n, np.nan, np.float32), np.zeros(n, np.uint8)
         self.edge, self.cause = np.zeros(n, np.int8), np.zeros(n, np.int32)
-        self.row = np.ones(size(channels))
+        self.row = np.ones(size(channels, T is not None))
         init(self.row)
         params = np.array(list({**SETTINGS, **changed}.values()), np.float64)
         assert len(params) == len(SETTINGS), changed
-        _score_all(X, missing, forecast, Y is not None, self.row, params, self.score, self.flag, self.edge, self.cause)
+        T = np.zeros(n, np.int64) if T is None else np.asarray(T, np.int64)
+        out = self.score, self.flag, self.edge, self.cause
+        _score_all(X, missing, forecast, Y is not None, T, self.row, params, *out)
 
     @property
     def raised(self):
@@ -68,9 +70,10 @@ def vitals(n, seed=0):
     return np.rint(walk + np.array([75.0, 97.0]))
 
 
+@pytest.mark.parametrize("with_time", [True, False])
 @pytest.mark.parametrize("with_forecast", [True, False])
 @pytest.mark.parametrize("kind", ["noise", "whole", "wild", "constant"])
-def test_scores_of_the_oracle(kind, with_forecast):
+def test_scores_of_the_oracle(kind, with_forecast, with_time):
     rng = np.random.default_rng(len(kind))
     X = noise(1500, 3, seed=1)
     if kind == "whole":
@@ -82,10 +85,13 @@ def test_scores_of_the_oracle(kind, with_forecast):
     X[rng.random(X.shape) < 0.05] = np.nan
     X[700:760, 1] = np.nan
     Y = 0.5 * np.roll(np.nan_to_num(X), 1, axis=0) if with_forecast else None
-    ours, oracle = Judged(X, Y), Detector(3, SETTINGS)
+    T = MONDAY + np.arange(1500) * (HOUR // 8) if with_time else None
+    ours, oracle = Judged(X, Y, T), Detector(3, SETTINGS)
     X = X.astype(np.float32)
     Y = None if Y is None else Y.astype(np.float32)
-    expected = [oracle.step(x, np.isnan(x), None if Y is None else Y[i]) for i, x in enumerate(X)]
+    expected = [
+        oracle.step(x, np.isnan(x), None if Y is None else Y[i], None if T is None else T[i]) for i, x in enumerate(X)
+    ]
     np.testing.assert_allclose(ours.score, [s for s, _ in expected], rtol=2e-5, atol=1e-6)
     assert (ours.score > 0).any()
     for i in ours.raised:
@@ -217,6 +223,27 @@ def test_a_slow_drift_is_seen_in_the_level():
     assert judged.why(judged.raised[0]) == (0, "level")
 
 
+def test_what_is_high_at_noon_is_news_at_midnight():
+    T = MONDAY + np.arange(8 * 24 * 12) * (HOUR // 12)
+    noon = np.abs(T // HOUR % 24 - 12) < 4
+    X = calm(len(T))[:, 0] + np.where(noon, 80.0, 40.0)
+    first = Judged(X, T=T).raised  # the first noon is news as it comes
+    assert len(first) == 1
+    assert first[0] < 12 * 12
+    start = 6 * 24 * 12
+    X[start : start + 24] = 80.0
+    judged = Judged(X, T=T)
+    assert judged.raised[:1] == first
+    (alarm,) = judged.raised[1:]
+    assert start < alarm < start + 24
+    assert judged.why(alarm) == (0, "daily")
+    # Without the time, or in the first days, it is like any noon.
+    assert Judged(X).raised == first
+    assert Judged(X, T=T - MONDAY).raised == first
+    late = slice(start - 2 * 24 * 12, None)
+    assert all(i < 12 * 12 for i in Judged(X[late], T=T[late]).raised)
+
+
 def test_a_wrong_forecast_is_seen_in_the_residual():
     X = np.sin(np.arange(3000) / 20.0)
     Y = X.copy()
@@ -293,7 +320,7 @@ def test_prices():
 def test_whatever_comes(samples, with_forecast):
     X = np.array(samples, np.float32)
     Y = np.roll(np.nan_to_num(-X), 1, axis=0) if with_forecast else None
-    judged = Judged(X, Y)
+    judged = Judged(X, Y, T=MONDAY + np.arange(len(X)) * HOUR)
     assert np.isfinite(judged.score).all()
     assert (judged.score >= 0).all()
     assert np.isfinite(judged.row).all()
@@ -312,14 +339,17 @@ def test_the_future_changes_nothing(seed, cut):
         np.testing.assert_array_equal(getattr(whole, name)[: cut + 1], getattr(part, name))
 
 
+@pytest.mark.parametrize("daily", [True, False])
 @pytest.mark.parametrize("channels", [1, 2, 7])
-def test_the_row_is_as_long_as_it_says(channels):
-    guard = np.full(size(channels) + 8, 7.0)
-    row = guard[: size(channels)]
-    init(row)
+def test_the_row_is_as_long_as_it_says(channels, daily):
+    n = size(channels, daily)
+    guard = np.full(n + 8, 7.0)
+    init(guard[:n])
     X = noise(300, channels).astype(np.float32)
     missing = np.zeros(X.shape, np.uint8)
     missing[100:150, -1] = 1
+    T = MONDAY + np.arange(300) * HOUR
     out = np.zeros(300, np.float32), np.zeros(300, np.uint8), np.zeros(300, np.int8), np.zeros(300, np.int32)
-    _score_all(X, missing, X, True, row, np.array(list(SETTINGS.values())), *out)
-    assert (guard[size(channels) :] == 7.0).all()
+    _score_all(X, missing, X, True, T, guard[:n], np.array(list(SETTINGS.values())), *out)
+    assert (guard[n:] == 7.0).all()
+    assert not daily or guard[n - 1] != 0.0

@@ -169,6 +169,7 @@ def _before(program, slab, work, x, t, has, j, slot, count, i, answers):
         missing,
         y_prev,
         has_forecast,
+        t if has & HAS_T else np.int64(0),
         slab.detector[slot],
         program.detector,
         i,

@@ -123,7 +123,7 @@ def make_layout(spec: ModelSpec) -> Layout:
         for name, shape in (("stats", (spec.n_in, normalise.STATS)), ("P", (F, F)), ("w", (spec.n_out, F))):
             parts[name] = ("adapt", adapt, shape)
             adapt += shape[0] * shape[1]
-    detector = score.size(spec.n_in)
+    detector = score.size(spec.n_in, spec.clock)
     parts["detector"] = ("detector", 0, (detector,))
     return Layout(parts, -(-at // LINE) * LINE, adapt, detector)
 

@@ -10,7 +10,9 @@ allowance and the floor come from the channel's quantum, the smallest step it wa
 a whole-numbered signal is not news, however long it stood still. The envelope then grows to hold the sample, but at
 most by a multiple of its width, and it forgets slowly: one wild sample cannot make a detector blind for life.
 
-A fourth component counts how long a channel has been missing, against its longest gap so far. The score is the largest
+Where samples carry real time and the model looks at the clock, the level is also held against an envelope of what it
+was at the same hour on other days, from the fourth day on: high noon at midnight is news, though noon was as high.
+The last component counts how long a channel has been missing, against its longest gap so far. The score is the largest
 of all channels and components. The flag rises when the score reaches the threshold. It stays while the signal that
 raised it is outside the envelope of that moment, and then until the score was low for a hold time; nothing raises it
 a second time meanwhile, so that one episode is one alarm. An episode ends at the latest after a set time, because a
@@ -24,10 +26,11 @@ from types import MappingProxyType
 import numpy as np
 
 from streamrnn._jit import kernel
+from streamrnn.kernels.clock import REAL_TIME
 
 __all__ = ["COMPONENTS", "SETTINGS", "init", "score", "size"]
 
-COMPONENTS = ("envelope", "level", "residual", "missing")
+COMPONENTS = ("envelope", "level", "residual", "daily", "missing")
 """What can raise a flag; a cause is channel * 8 + index here."""
 
 SETTINGS = MappingProxyType(
@@ -41,6 +44,7 @@ SETTINGS = MappingProxyType(
         "envelope": 0.02,  # margin of the value, in widths of its envelope
         "level": 0.01,  # margin of the level
         "residual": 0.05,  # margin of the smoothed residual
+        "daily": 1.0,  # margin of the level at this time of day
         "level_rate": 0.04,  # weight of a new sample in the level
         "residual_rate": 0.03,  # weight of a new sample in the smoothed residual
         "growth": 3.0,  # the envelope's largest growth by one sample, in widths
@@ -60,6 +64,7 @@ SETTINGS = MappingProxyType(
     _ENVELOPE,
     _LEVEL,
     _RESIDUAL,
+    _DAILY,
     _LEVEL_RATE,
     _RESIDUAL_RATE,
     _GROWTH,
@@ -67,9 +72,10 @@ SETTINGS = MappingProxyType(
     _MISSING,
 ) = range(len(SETTINGS))
 
-_BY_MISSING = 3
+_BY_DAILY, _BY_MISSING = 3, 4
 
-# A stream's row: its episode, the strongest signal of this sample, then _CHANNEL slots for each channel.
+# A stream's row: its episode, the strongest signal of this sample, _CHANNEL slots for each channel, and _DAY more for
+# each where the model knows the time of day.
 _UP, _QUIET, _AGE, _CAUSE, _BOUND, _SIDE, _BEST, _BEST_CAUSE, _BEST_BOUND, _BEST_SIDE, _HEAD = range(11)
 
 # A channel's slots. Its signals are value, level and residual, each with its present size and its envelope's edges.
@@ -77,20 +83,28 @@ _SEEN, _QUANTUM, _CHANGES, _GAP, _LONGEST_GAP, _VALUE_AT = range(6)
 _SIGNAL = 3
 _LEVEL_AT, _RESIDUAL_AT, _CHANNEL = (_VALUE_AT + _SIGNAL * k for k in (1, 2, 3))
 
+# A channel's day: the hour of its first sample, the set of hours of the day it was seen in, an envelope for each.
+_SINCE, _HOURS, _HOUR_AT, _DAY = 0, 1, 2, 50
+
+HOUR = 3600 * 10**9
+"""ns"""
+
 _ALLOWANCE = 2.0  # steps of a quantum outside the envelope that are never news
 _FLOOR = 4.0  # an envelope counts as at least this many quanta wide
 _SLOW_FLOOR = 0.8  # the same for an averaged signal, whose steps are parts of a quantum
 _SLOW_WIDTH = 0.2  # and while young as this part of the value's envelope: few averages were seen yet
 _RESOLUTION = 1e-6  # of float32, relative to the value
+_DAILY_WIDTH = 0.3  # an hour's envelope counts as at least this part of the value's
+_DAYS = 72.0  # hours before the time of day is judged by
 _TINY = 1e-30
 _FEW = 3.0  # changes seen before the smallest of them is trusted to be the quantum
 _GUESS = 0.1  # until then the quantum is at most this part of the level
 _MAX = 1e6
 
 
-def size(n_channels: int) -> int:
-    """float64 slots of a stream's row."""
-    return _HEAD + _CHANNEL * n_channels
+def size(n_channels: int, daily: bool) -> int:
+    """float64 slots of a stream's row, with or without the envelopes for the time of day."""
+    return _HEAD + (_CHANNEL + (_DAY if daily else 0)) * n_channels
 
 
 @kernel
@@ -163,6 +177,31 @@ def _outside(row, c, k, low, high, cause, params):
 
 
 @kernel
+def _daily(row, c, d, hours, cause, params):
+    """Score the level of the channel at row[c] against what it was at this hour on other days, kept at row[d]."""
+    level = row[c + _LEVEL_AT]
+    at = d + _HOUR_AT + 2 * (hours % 24)
+    bit = 1 << (hours % 24)
+    known = int(row[d + _HOURS])
+    if known == 0:
+        row[d + _SINCE] = hours
+    if known & bit == 0:
+        row[d + _HOURS] = known | bit
+        row[at] = level
+        row[at + 1] = level
+    low = row[at]
+    high = row[at + 1]
+    e = max(level - high, low - level)
+    if e > 0.0:
+        floor = max(_FLOOR * row[c + _QUANTUM], _DAILY_WIDTH * (row[c + _VALUE_AT + 2] - row[c + _VALUE_AT + 1]))
+        width = max(high - low, floor, _RESOLUTION * abs(level) + _TINY)
+        side = 1.0 if level > high else -1.0
+        row[at + (1 if level > high else 0)] += side * min(e, params[_GROWTH] * width)
+        if hours - row[d + _SINCE] >= _DAYS and params[_DAILY] > 0.0:
+            _news(row, cause, e / (params[_DAILY] * width), level - side * 0.5 * e, side)
+
+
+@kernel
 def _absent(row, c, cause, params):
     """A sample without the channel at row[c]: news while its gap is new, silence once it has been an episode."""
     gap = row[c + _GAP] + 1.0
@@ -188,7 +227,11 @@ def _lasts(row):
     cause = int(row[_CAUSE])
     c = _HEAD + _CHANNEL * (cause >> 3)
     k = cause & 7
-    at = c + (_GAP if k == _BY_MISSING else _VALUE_AT + _SIGNAL * k)
+    at = c + _VALUE_AT + _SIGNAL * k
+    if k == _BY_DAILY:
+        at = c + _LEVEL_AT
+    elif k == _BY_MISSING:
+        at = c + _GAP
     # A gap has side and bound 1 and 0: it lasts as long as it counts.
     return row[_SIDE] * (row[at] - row[_BOUND]) > 0.0
 
@@ -219,15 +262,19 @@ def _decide(row, params):
 
 
 @kernel
-def score(x, missing, forecast, has_forecast, row, params, i, score, flag, edge, cause):
+def score(x, missing, forecast, has_forecast, t, row, params, i, score, flag, edge, cause):
     """Judge one sample of one stream and write row `i` of the results.
 
     x float32 (n,), finite; missing uint8 (n,), a set channel has no value; forecast float32 (n,), the previous
-    forecast of this sample in its units, read only where has_forecast; row float64 (size(n),); params float64, the
-    values of SETTINGS. Writes score[i] float32, finite and at least 0; flag[i] uint8; edge[i] int8, 1 raised, -1
-    cleared, 0 neither; cause[i] int32, channel * 8 + component, -1 where there is no flag.
+    forecast of this sample in its units, read only where has_forecast; t int64, ns since the epoch, no time of day
+    before 2000-01-01; row float64 (size(n, daily),); params float64, the values of SETTINGS. Writes score[i] float32,
+    finite and at least 0; flag[i] uint8; edge[i] int8, 1 raised, -1 cleared, 0 neither; cause[i] int32, channel * 8 +
+    component, -1 where there is no flag.
     """
     row[_BEST] = 0.0
+    days = _HEAD + _CHANNEL * x.size
+    daily = t >= REAL_TIME and row.size > days
+    hours = t // HOUR
     for j in range(x.size):
         c = _HEAD + _CHANNEL * j
         if missing[j] != 0:
@@ -241,6 +288,8 @@ def score(x, missing, forecast, has_forecast, row, params, i, score, flag, edge,
                 _seen(row, c, value, value - np.float64(forecast[j]), 3, 8 * j, params)
             else:
                 _seen(row, c, value, 0.0, 2, 8 * j, params)
+            if daily:
+                _daily(row, c, days + _DAY * j, hours, 8 * j + _BY_DAILY, params)
     edge[i] = _decide(row, params)
     score[i] = row[_BEST]
     flag[i] = row[_UP] != 0.0
