@@ -45,13 +45,18 @@ def scored(*arguments: object) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(streamrnn("score", *arguments).stdout)))
 
 
+RATE = "4000/s"
+"""Slow enough that the daemon's queue never fills: over a Unix socket ZeroMQ drops what is still in the kernel's
+buffer when a publisher that was held up closes (over TCP it does not)."""
+
+
 def live(files: list[Path], reading: list[str], serving: list[str], n: int) -> list[Output]:
     """What a daemon publishes for `files`, in order: `n` outputs."""
     with OwnDaemon(serving) as daemon:
         daemon.wait_ready(240)
         with Subscriber(daemon.outputs, "out/", hwm=0) as subscriber:
             subscriber.wait()
-            streamrnn("publish", *files, *reading, "--rate", "max", "--endpoint", daemon.ingest)
+            streamrnn("publish", *files, *reading, "--rate", RATE, "--endpoint", daemon.ingest)
             return [subscriber.recv(60) for _ in range(n)]
 
 

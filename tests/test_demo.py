@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 import math
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -15,7 +23,9 @@ from streamrnn.cli.pace import Pace, Rate
 from streamrnn.cli.scenes import recorded, simulated
 from streamrnn.cli.sparkline import sparkline
 from streamrnn.cli.tally import GRACE_NS, Tally, percentiles_us
-from streamrnn.errors import ConfigError
+from streamrnn.cli.tether import OwnDaemon
+from streamrnn.client import Control
+from streamrnn.errors import ConfigError, StreamRNNError, Timeout
 from streamrnn.simulate import Fault
 
 SECOND = 1_000_000_000
@@ -235,3 +245,95 @@ class TestDrawing:
         assert fits(Console(width=80, height=24, force_terminal=True, file=io.StringIO()))
         assert not fits(Console(width=50, height=24, force_terminal=True, file=io.StringIO()))
         assert not fits(Console(width=80, height=24, force_terminal=False, file=io.StringIO()))
+
+
+def demo(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "streamrnn", "demo", *map(str, arguments)]
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(demo(*arguments), capture_output=True, text=True, timeout=240, check=False)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+class TestWholeRun:
+    def test_the_summary_as_json(self):
+        summary = json.loads(run("--seconds", 6, "--seed", 1, "--json").stdout)
+        feed = simulated("ward", None, 6.0, None, 1)
+        assert summary["samples"] == feed.count
+        assert summary["injected"] == len(feed.faults) >= 8
+        assert summary["found"] >= summary["injected"] // 2
+        assert summary["flags"] >= summary["found"]
+        assert summary["false_flags"] <= summary["flags"] - summary["found"]
+        assert summary["missing"] == int(np.isnan([row.x for row in feed.rows]).sum())
+        assert 0.0 < summary["latency_us"]["p50"] <= summary["latency_us"]["p99"]
+        assert summary["daemon_us"]["p50"] < summary["latency_us"]["p50"]
+        assert not summary["interrupted"]
+
+    def test_without_a_terminal_it_tells_line_by_line(self):
+        out = run("--seconds", 4, "--seed", 1).stdout
+        assert "\x1b" not in out
+        assert "12 simulated beds" in out
+        assert "injected" in out
+        assert "▲" in out
+        assert "found:" in out
+
+    def test_recordings(self, tmp_path):
+        for name in ("left", "right"):
+            rows = "".join(f"{i},{80 + i % 5},{97 if i < 400 else 60}\n" for i in range(600))
+            (tmp_path / f"{name}.csv").write_text("time_s,hr,spo2\n" + rows)
+        feeds = ("--feed", tmp_path / "left.csv", "--feed", tmp_path / "right.csv")
+        summary = json.loads(run(*feeds, "--seconds", 3, "--json").stdout)
+        assert summary["samples"] == 1200
+        assert summary["streams"] == 2
+        assert summary["flags"] >= 2
+        assert (summary["injected"], summary["false_flags"], summary["seed"]) == (0, 0, None)
+
+    def test_a_picture(self, tmp_path):
+        run("--seconds", 2, "--headless", "--svg", tmp_path / "demo.svg")
+        svg = (tmp_path / "demo.svg").read_text()
+        assert "bed12" in svg
+        assert "http" not in svg.replace("http://www.w3.org", "").replace("https://www.textualize.io", "")
+
+    @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+    def test_ended_early_it_still_sums_up(self, sign):
+        with subprocess.Popen(
+            demo("--seconds", 300, "--speed", 100, "--headless"), stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert "simulated beds" in process.stdout.readline()
+            assert process.stdout.readline()  # something has happened on the ward
+            process.send_signal(sign)
+            out, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert "samples" in out
+        assert "latency" in out
+
+
+def test_a_daemon_of_ones_own_does_not_outlive_its_parent():
+    code = (
+        "import sys; from streamrnn.cli.tether import OwnDaemon\n"
+        "with OwnDaemon() as daemon:\n"
+        "    daemon.wait_ready(240)\n"
+        "    print(daemon.control, flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        control = parent.stdout.readline().decode().strip()
+        with Control(control, timeout=10.0) as asking:
+            asking.ping()
+        parent.kill()
+    deadline = time.monotonic() + 30.0
+    while True:
+        try:
+            with Control(control, timeout=0.5, retries=0) as asking:
+                asking.ping()
+        except Timeout:
+            break
+        assert time.monotonic() < deadline, "the daemon outlived its parent"
+    shutil.rmtree(Path(control.removeprefix("ipc://")).parent)
+
+
+def test_a_daemon_that_cannot_start_says_why():
+    with OwnDaemon(["--frob"]) as daemon, pytest.raises(StreamRNNError, match="--frob"):
+        daemon.wait_ready(60)
