@@ -42,10 +42,13 @@ AROUND = 5
 class Board:
     """Draws lanes as a table that fits the terminal, under a heading and above a log.
 
-    `channels` and `units` name the values; a lane may have fewer. Set `heading` and append to `log` at will.
+    `channels` and `units` name the values; a lane may have fewer, and one with more adds channels called `further`
+    and a number. Set `heading` and append to `log` at will.
     """
 
-    def __init__(self, channels: Sequence[str], units: Sequence[str] = (), per_bucket: int = 1) -> None:
+    def __init__(
+        self, channels: Sequence[str], units: Sequence[str] = (), per_bucket: int = 1, further: str = "y"
+    ) -> None:
         self.channels = list(channels)
         self.units = list(units) + [""] * (len(self.channels) - len(units))
         self.lanes: dict[str, Lane] = {}
@@ -53,6 +56,7 @@ class Board:
         self.log: list[Text] = []
         self.waiting = "waiting for samples"
         self._per_bucket = per_bucket
+        self._further = further
         self._value_width = 3
 
     def add(
@@ -62,7 +66,7 @@ class Board:
         lane = self.lanes.get(stream)
         if lane is None:
             for i in range(len(self.channels), len(values)):
-                self.channels.append(f"y{i}")
+                self.channels.append(f"{self._further}{i}")
                 self.units.append("")
             lane = self.lanes[stream] = Lane(stream, len(values), self._per_bucket)
         blamed = None

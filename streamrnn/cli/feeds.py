@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from heapq import merge
 from pathlib import Path
 from types import TracebackType
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from ..errors import ConfigError, Malformed, StreamRNNError
 from .times import TIME_NAME, TimeParser, time_parser
@@ -25,6 +25,9 @@ __all__ = ["Layout", "Recording", "Row"]
 
 LARGEST = 3.4028235677973366e38
 """The smallest number that float32 rounds to infinity."""
+
+GZIP = b"\x1f\x8b"
+"""What a gzipped file begins with (RFC 1952)."""
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "-"})
 
@@ -150,7 +153,11 @@ class _Table:
         self.path = path
         self._stream = stream
         self._raw = close.enter_context(path.open("rb"))
-        self._text = close.enter_context(_as_text(self._raw))
+        self._packed = self._raw.read(2) == GZIP
+        self._raw.seek(0)
+        binary = gzip.GzipFile(fileobj=self._raw) if self._packed else self._raw
+        self._text = close.enter_context(io.TextIOWrapper(binary, encoding="utf-8-sig", newline=""))
+        self._read = 0
         self._line = 1
         header = self._header()
         self._header_width = len(header)
@@ -178,8 +185,13 @@ class _Table:
         return self._time_at is not None
 
     def position(self) -> int:
-        """Bytes of the file that were read so far."""
-        return self._raw.tell()
+        """Bytes of the file that the rows have come to, about."""
+        return self._raw.tell() if self._packed else min(self._read, self._raw.tell())
+
+    def _lines(self) -> Iterator[str]:
+        for line in self._text:
+            self._read += len(line)
+            yield line
 
     def rows(self) -> Iterator[Row]:
         """The rows that pass `where`, blank lines left out."""
@@ -223,13 +235,14 @@ class _Table:
             line = self._text.readline()
         except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
             raise Malformed(f"{self.path} is not a CSV file: {error}") from None
+        self._read += len(line)
         if not line.strip():
             raise Malformed(f"{self.path} is empty: its first line must name the columns")
         delimiter = max(",;\t", key=line.count)
         header = [name.strip() for name in next(csv.reader([line], delimiter=delimiter))]
         if all(_is_number(name) for name in header):
             raise Malformed(f"{self.path}:1: the first line must name the columns, and it holds numbers")
-        self._reader = csv.reader(self._text, delimiter=delimiter)
+        self._reader = csv.reader(self._lines(), delimiter=delimiter)
         return header
 
     def _time(self, cell: str) -> int:
@@ -256,14 +269,6 @@ class _Table:
 
     def _bad(self, i: int, what: str) -> Malformed:
         return Malformed(f"{self.path}:{self._line}: column {self.header[i]!r}: {what}")
-
-
-def _as_text(raw: IO[bytes]) -> io.TextIOWrapper:
-    """The file as text, gunzipped where its first two bytes say so."""
-    start = raw.read(2)
-    raw.seek(0)
-    binary = gzip.GzipFile(fileobj=raw) if start == b"\x1f\x8b" else raw
-    return io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
 
 
 def _index(path: Path, header: list[str], name: str) -> int:

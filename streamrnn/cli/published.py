@@ -40,7 +40,7 @@ def as_line(message: Output | Flag | Event) -> Text | None:
     if isinstance(message, Flag):
         mark, style = ("▲", "bold red") if message.edge == "raised" else ("▽", "green")
         what = f"{mark} {message.edge} {message.cause or ''}".rstrip()
-        line = Text.assemble((_clock(message.t), "dim"), f" {message.stream} ", (what, style))
+        line = Text.assemble((_clock(message.recv or message.t), "dim"), f" {message.stream} ", (what, style))
         return line.append(f"  score {message.score:.1f}", "dim")
     if isinstance(message, Event):
         facts = "".join(f" {name}={value}" for name, value in message.data.items())

@@ -60,7 +60,7 @@ class Stage:
         interrupted = False
         with _terminable(), _attentive(), OwnDaemon(self.arguments) as daemon:
             try:
-                with console.status("starting the daemon; the very first start compiles for half a minute"):
+                with console.status("starting the daemon; a first start compiles"):
                     daemon.wait_ready(READY_SECONDS)
                 with Session(self.scene.rows, self.scene.rate, daemon.ingest, daemon.outputs) as session:
                     frames = self._frames(story, session, daemon)

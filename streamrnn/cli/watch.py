@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import Timeout
-from ..wire.endpoints import OUTPUTS
+from ..wire.endpoints import CONTROL, OUTPUTS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +25,9 @@ __all__ = ["watch"]
 FRAME_SECONDS = 0.2
 """Time between two drawings, and the longest wait for a message."""
 
+ASK_SECONDS = 1.0
+"""How long the daemon may take to tell the names of its channels."""
+
 LOG_KEPT = 50
 """Lines of the log that are kept."""
 
@@ -36,6 +39,9 @@ def watch(
     endpoint: Annotated[
         str, typer.Option(metavar="ENDPOINT", help="Where the daemon publishes its outputs.")
     ] = OUTPUTS,
+    control: Annotated[
+        str, typer.Option(metavar="ENDPOINT", help="Where the daemon can be asked for the names of channels.")
+    ] = CONTROL,
     flags: Annotated[bool, typer.Option("--flags", help="Only flags, as they are raised and cleared.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a message, for programs.")] = False,
     count: Annotated[
@@ -70,7 +76,7 @@ def watch(
         elif lines:
             _print_lines(islice(concerning(prefix, subscriber), count), console)
         else:
-            _show(subscriber, prefix, console, f"streamrnn watch {endpoint}")
+            _show(subscriber, prefix, console, _board(control), f"streamrnn watch {endpoint}")
     return 0
 
 
@@ -83,15 +89,27 @@ def _print_lines(messages: Iterable[Output | Flag | Event], console: Console) ->
             console.print(line, soft_wrap=True)
 
 
-def _show(subscriber: Subscriber, prefix: str, console: Console, title: str) -> None:
+def _board(control: str) -> Board:
+    """An empty board with the names of the model's outputs, if the daemon tells them."""
+    from ..client import Control
+    from .board import Board
+
+    try:
+        with Control(control, timeout=ASK_SECONDS, retries=0) as asking:
+            model = asking.info()["model"]
+    except Timeout:
+        return Board(())
+    forecasts = model.get("head") == "forecast"
+    return Board(model.get("features") or () if forecasts else (), further="x" if forecasts else "y")
+
+
+def _show(subscriber: Subscriber, prefix: str, console: Console, board: Board, title: str) -> None:
     """The live table, until Ctrl-C."""
     from rich.live import Live
 
     from ..wire.messages import Output
-    from .board import Board
     from .published import as_line, concerning
 
-    board = Board(())
     began = drawn = time.monotonic()
     samples = 0
     try:
