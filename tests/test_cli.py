@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from streamrnn import Model, __version__
+from streamrnn.cli.tether import OwnDaemon
+from streamrnn.client import Control, Publisher
 
 COMMANDS = ("demo", "serve", "publish", "watch", "score", "info", "ctl")
 
@@ -70,7 +75,7 @@ def test_help_needs_no_compiler(arguments):
     [
         (["frob"], 2, "frob"),
         (["score"], 2, "Missing argument"),
-        (["score", "--frob", "bed1.csv"], 2, "--frob"),
+        (["score", "--frob", "bed1.csv"], 2, "--frob (see streamrnn score --help)"),
         (["score", "nowhere.csv"], 1, "nowhere.csv: No such file"),
         (["score", "."], 1, "Is a directory"),
         (["score", "bed1.csv", "--columns", "hr,pulse"], 1, "no column 'pulse': it has time_s, hr, spo2"),
@@ -170,3 +175,51 @@ def test_published_samples_are_what_the_file_holds(bed):
     assert [sample.t for sample in samples] == [i * 10**9 for i in range(40)]
     assert [sample.seq for sample in samples] == list(range(40))
     assert {sample.stream for sample in samples} == {b"ward/bed1"}
+
+
+@pytest.fixture(scope="module")
+def daemon():
+    with OwnDaemon(["--features", "x"]) as own:
+        own.wait_ready(240)
+        yield own
+
+
+@contextmanager
+def watching(daemon: OwnDaemon, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """`streamrnn watch`, once its subscriptions have reached the daemon."""
+    with Control(daemon.control) as control:
+        before = control.info()["subscribers"]
+        line = command("watch", "--endpoint", daemon.outputs, "--control", daemon.control, *arguments)
+        with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            deadline = time.monotonic() + 60.0
+            while control.info()["subscribers"] == before:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+            yield process
+            process.kill()
+
+
+def test_watch_tells_programs_everything(daemon):
+    with watching(daemon, "ward/", "--json", "-n", 4) as process, Publisher(daemon.ingest) as publisher:
+        publisher.send("other/bed9", [1.0], t=1)
+        publisher.send("ward/bed1", [5.0], t=2)
+        publisher.send_block(["ward/bed1", "other/bed9", "ward/bed1"], [[6.0], [7.0], [math.nan]], t=[3, 3, 4])
+        out, err = process.communicate(timeout=60)
+    messages = [json.loads(line) for line in out.splitlines()]
+    assert [message["type"] for message in messages] == ["event", "out", "out", "out"]
+    assert {message["stream"] for message in messages} == {"ward/bed1"}
+    assert messages[0]["kind"] == "created"
+    assert [message["t"] for message in messages[1:]] == [2, 3, 4]
+    assert messages[1]["y"] == [5.0]
+    assert (process.returncode, err) == (0, "")
+
+
+def test_watch_tells_people_of_flags(daemon):
+    with watching(daemon, "--flags", "-n", 2) as process, Publisher(daemon.ingest) as publisher:
+        for i in range(400):
+            publisher.send("ward/bed2", [1000.0 if 100 <= i < 120 else 80.0 + i % 3], t=i * 10**9)
+        out, err = process.communicate(timeout=60)
+    raised, cleared = out.splitlines()
+    assert "ward/bed2 ▲ raised x:" in raised
+    assert "ward/bed2 ▽ cleared" in cleared
+    assert (process.returncode, err) == (0, "")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import math
+import os
+import pty
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -257,6 +262,28 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return result
 
 
+def in_a_terminal(command: list[str], environment: dict[str, str]) -> str:
+    """All that `command` writes to a terminal of 100 columns and 30 lines."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    plain = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "COLUMNS", "LINES"}}
+    settings = {**plain, "TERM": "xterm-256color", **environment}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=settings) as process:
+        os.close(theirs)
+        pieces = []
+        while True:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:  # Linux: the other side has closed
+                break
+            if not piece:
+                break
+            pieces.append(piece)
+        assert process.wait(60) == 0
+    os.close(ours)
+    return b"".join(pieces).decode()
+
+
 class TestWholeRun:
     def test_the_summary_as_json(self):
         summary = json.loads(run("--seconds", 6, "--seed", 1, "--json").stdout)
@@ -278,6 +305,16 @@ class TestWholeRun:
         assert "injected" in out
         assert "▲" in out
         assert "found:" in out
+
+    @pytest.mark.parametrize("no_color", [False, True])
+    def test_in_a_terminal_it_draws_and_leaves_the_screen_as_it_was(self, no_color):
+        shown = in_a_terminal(demo("--seconds", 3, "--seed", 1), {"NO_COLOR": "1"} if no_color else {})
+        assert shown.count("\x1b[?1049h") == shown.count("\x1b[?1049l") == 1
+        assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h")
+        live, _, after = shown.partition("\x1b[?1049l")
+        assert "bed12" in live
+        assert "found" in after
+        assert ("\x1b[32m" in live) != no_color
 
     def test_recordings(self, tmp_path):
         for name in ("left", "right"):

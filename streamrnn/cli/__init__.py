@@ -70,7 +70,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         message = getattr(error, "format_message", None)
         if message is None:
             raise
-        return _fail(f"{message()} (see streamrnn --help)".replace("\n", " "), 2)
+        context = getattr(error, "ctx", None)
+        command = "streamrnn" if context is None else context.command_path
+        return _fail(f"{message()} (see {command} --help)".replace("\n", " "), 2)
     return status if isinstance(status, int) else 0
 
 

@@ -35,7 +35,9 @@ def demo(
     where: WhereOption = None,
     headless: Annotated[bool, typer.Option("--headless", help="Plain lines instead of the live view.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Only the summary, as one JSON object.")] = False,
-    svg: Annotated[Path | None, typer.Option(hidden=True, help="Write a picture of the view here.")] = None,
+    svg: Annotated[
+        Path | None, typer.Option(hidden=True, help="Write a picture of the busiest moment here, as SVG.")
+    ] = None,
 ) -> int:
     """Watch a daemon find what goes wrong on a simulated ward.
 
@@ -45,6 +47,7 @@ def demo(
     Example: streamrnn demo --seconds 30
     """
     from .models import ADAPTIVE, check_width, load
+    from .picture import Picture
     from .scenes import recorded, simulated
     from .stage import Stage
 
@@ -57,5 +60,5 @@ def demo(
         check_width(load(model), what.channels)
     arguments = ["--features", ",".join(what.channels)] if model == ADAPTIVE else [model]
     facts = {"model": model, "seed": None if feed else seed, "speed": what.rate.speed}
-    stage = Stage(what, seconds, arguments, facts, svg)
+    stage = Stage(what, seconds, arguments, facts, None if svg is None else Picture(svg))
     return stage.run(live=not headless and not json, as_json=json)

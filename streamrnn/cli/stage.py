@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import json
-import re
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 
 from .board import fits
+from .picture import Picture
 from .scenes import Scene
 from .session import Session
 from .story import Story
@@ -34,22 +32,19 @@ FRAME_SECONDS = 0.125
 TURN_SECONDS = 0.0002
 """How long the drawing thread may keep the interpreter while an answer waits."""
 
-PICTURE = (104, 24)
-"""Columns and lines of a picture of the view."""
-
 
 @dataclass
 class Stage:
     """One run of the demo: `scene` for `seconds`, into a daemon started with `arguments`.
 
-    `facts` are added to the JSON summary. `picture` is a file for the last view as SVG.
+    `facts` are added to the JSON summary. `picture` is shown every frame.
     """
 
     scene: Scene
     seconds: float
     arguments: Sequence[str]
     facts: dict[str, Any]
-    picture: Path | None = None
+    picture: Picture | None = None
 
     def run(self, live: bool, as_json: bool) -> int:
         """Play until the end, the time limit or Ctrl-C; print the summary; return the exit status."""
@@ -74,8 +69,7 @@ class Stage:
             except KeyboardInterrupt:
                 interrupted = True
         if self.picture is not None:
-            story.board.heading = story.heading(played)
-            _draw(story, self.picture)
+            self.picture.write()
         if as_json:
             print(json.dumps({**story.summary(played), **self.facts, "interrupted": interrupted}))
             return 0
@@ -95,6 +89,9 @@ class Stage:
             for answer in session.answers():
                 story.take(answer)
             story.tell()
+            story.board.heading = story.heading(played)
+            if self.picture is not None:
+                self.picture.look(story.board, played)
             yield played
             if last:
                 return
@@ -105,8 +102,7 @@ class Stage:
 def _show(story: Story, frames: Iterator[float], console: Console) -> None:
     """The live view, on the terminal's other screen."""
     with Live(story.board, console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as view:
-        for played in frames:
-            story.board.heading = story.heading(played)
+        for _ in frames:
             view.refresh()
 
 
@@ -118,15 +114,6 @@ def _tell(story: Story, frames: Iterator[float], console: Console) -> None:
         for line in story.board.log[told:]:
             console.print(line, soft_wrap=True)
         told = len(story.board.log)
-
-
-def _draw(story: Story, path: Path) -> None:
-    width, height = PICTURE
-    console = Console(record=True, width=width, height=height, file=io.StringIO(), force_terminal=True)
-    console.print(story.board)
-    svg = console.export_svg(title="streamrnn demo")
-    # Without the fonts from another site: a picture in a README shall not fetch anything.
-    path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL), encoding="utf-8")
 
 
 @contextmanager

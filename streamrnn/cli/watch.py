@@ -99,7 +99,7 @@ def _board(control: str) -> Board:
             model = asking.info()["model"]
     except Timeout:
         return Board(())
-    forecasts = model.get("head") == "forecast"
+    forecasts = model.get("head", "forecast") == "forecast"  # the adaptive model of any width forecasts
     return Board(model.get("features") or () if forecasts else (), further="x" if forecasts else "y")
 
 
