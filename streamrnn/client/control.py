@@ -97,7 +97,7 @@ class Control(Client):
         waited = self.timeout * (retries + 1)
         doubt = "" if retries else "; whether it was carried out is not known"
         raise Timeout(
-            f"no reply to {op} from {self.endpoint} within {waited:g} s{doubt}; "
+            f"no reply to {op} from {self.endpoint.address} within {waited:g} s{doubt}; "
             "see whether the daemon runs and this is its control endpoint"
         )
 

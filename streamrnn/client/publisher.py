@@ -153,7 +153,7 @@ class Publisher(Client):
             self._socket.send_multipart((topic, body))
         except zmq.Again:
             raise Timeout(
-                f"{self.endpoint} took nothing for {self.timeout:g} s and {self._socket.sndhwm} messages wait; "
+                f"{self.endpoint.address} took nothing for {self.timeout:g} s and {self._socket.sndhwm} messages wait; "
                 "see whether the daemon is alive, send more slowly or give a longer timeout"
             ) from None
 
@@ -163,7 +163,7 @@ class Publisher(Client):
         while not any(topic.startswith(prefix) for prefix in self._prefixes):
             if not self._socket.poll(deadline.left_ms()):
                 raise Timeout(
-                    f"nobody at {self.endpoint} asked for {topic.decode()!r} within {timeout:g} s; "
+                    f"nobody at {self.endpoint.address} asked for {topic.decode()!r} within {timeout:g} s; "
                     "start the daemon (streamrnn serve) or name its ingest endpoint"
                 )
             self._listen()

@@ -79,7 +79,7 @@ class Subscriber(Client):
         if self._monitor is not None:
             if not self._monitor.poll(round(timeout * 1000)):
                 raise Timeout(
-                    f"no daemon at {self.endpoint} within {timeout:g} s; "
+                    f"no daemon at {self.endpoint.address} within {timeout:g} s; "
                     "start it (streamrnn serve) or name its outputs endpoint"
                 )
             recv_monitor_message(self._monitor)
@@ -195,7 +195,7 @@ def _topic(prefix: str) -> bytes:
 
 
 def _nothing(subscriber: Subscriber, limit: float | None) -> Timeout:
-    return Timeout(f"nothing came from {subscriber.endpoint} for {limit or 0:g} s")
+    return Timeout(f"nothing came from {subscriber.endpoint.address} for {limit or 0:g} s")
 
 
 def _warn(gap: Gap) -> None:
