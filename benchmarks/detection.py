@@ -9,9 +9,10 @@ Every detector is causal: it sees a series sample by sample, and nothing of it i
   Rows above it that follow each other within `hold` samples are one alarm.
 - rows: NAB's own reading, where each row above the chosen threshold is an alarm.
 
-The no-model rows score how far a value (and its slow average) lies outside everything seen before, in widths of what
-was seen. They get the better of chosen and rows with hold of 1, 20 and 100. None of these series is a test set: the
-settings of the product, too, were chosen by looking at them.
+"Detector without forecast" is the product's detector with its residual switched off, so that the rest is what the
+network itself adds. The no-model rows score how far a value (and its slow average) lies outside everything seen before,
+in widths of what was seen; their chosen threshold gets the best of hold 1, 20, 100 and none. None of these series is a
+test set: the settings of the product, too, were chosen by looking at them.
 """
 
 from __future__ import annotations
@@ -141,6 +142,7 @@ def show(report: dict[str, Any]) -> None:
     print(f"{'':<28}" + f"{'standard':>10}{'low-FP':>10}" * 3)
     for name, found in report["no model"].items():
         print(line(name, found))
+    print(line("detector without forecast", report["no forecast"]))
     for seed, found in report["seeds"].items():
         print(line(f"adaptive, seed {seed}", found))
     total = report["adaptive"]
@@ -178,6 +180,7 @@ def main() -> None:
             "envelope": judge_plain(series, envelope),
             "envelope and level": judge_plain(series, lambda x: np.maximum(envelope(x), envelope(average(x)))),
         },
+        "no forecast": judge_model(series, Model.adaptive(n_in=1, hidden=1, detector={"residual": 0.0})),
         "seeds": {
             seed: judge_model(series, Model.adaptive(n_in=1, hidden=args.hidden, seed=seed))
             for seed in range(args.seeds)

@@ -67,19 +67,21 @@ class Envelope:
     def begin(self, value):
         self.low = self.high = value
 
-    def judge(self, value, floor, growth, forget):
-        """How far outside `value` is and how wide the envelope counted as; then it forgets and grows."""
+    def judge(self, value, floor, forget=0.0):
+        """How far outside `value` is and how wide the envelope counts as; then it forgets."""
         width = self.high - self.low
-        above, below = value - self.high, self.low - value
-        scale = max(width, floor)
+        e = max(value - self.high, self.low - value)
+        self.side = 1 if value > self.high else -1
         self.low += forget * width
         self.high -= forget * width
-        if above > 0:
-            # What was forgotten with this very sample is not taken back.
-            self.high += min(above, growth * scale)
-        elif below > 0:
-            self.low -= min(below, growth * scale)
-        return max(above, below), scale
+        return e, max(width, floor)
+
+    def grow(self, by):
+        # What was forgotten with this very sample is not taken back.
+        if self.side > 0:
+            self.high += by
+        else:
+            self.low -= by
 
 
 @dataclass
@@ -114,7 +116,7 @@ class Detector:
                 found += self._seen(channel, float(x[j]), residual, 8 * j)
                 if t is not None:
                     found += self._daily(channel, int(t) // (3600 * 10**9), 8 * j)
-        # Of equals the first wins.
+        # Of equals the first wins, and a score of 0 has no cause.
         return max(found, key=lambda f: f[0])
 
     def _absent(self, c, cause):
@@ -140,8 +142,9 @@ class Detector:
         quantum = c.quantum if c.changes >= 3 else min(c.quantum, 0.1 * abs(c.level))
         found = []
         for k, (signal, envelope) in enumerate(zip(signals, c.envelopes, strict=False)):
-            if c.n <= self.set["warmup"]:
-                if k == 0 and c.n > 1:
+            settled = c.n - k * self.set["warmup"]
+            if settled <= self.set["warmup"]:
+                if settled > 1:
                     envelope.low, envelope.high = min(envelope.low, signal), max(envelope.high, signal)
                 else:
                     envelope.begin(signal)
@@ -150,12 +153,13 @@ class Detector:
             young = self.set["youth"] / c.n
             spread = 0.0 if k == 0 else min(1.0, young) * (c.envelopes[0].high - c.envelopes[0].low)
             floor = max((4.0, 0.8, 0.8)[k] * quantum, 0.2 * spread, 1e-6 * abs(x) + 1e-30)
-            e, width = envelope.judge(signal, floor, self.set["growth"], self.set["forget"])
-            excess = e - 2 * quantum * part
-            margin = self.set[("envelope", "level", "residual")[k]]
-            if e > 0 and excess > 0:
-                margin *= 1 + young**1.5
-                found.append((min(excess / (margin * width), 1e6), cause + k))
+            e, width = envelope.judge(signal, floor, self.set["forget"])
+            if e > 0:
+                margin = self.set[("envelope", "level", "residual")[k]] * (1 + young**1.5)
+                strength = max(e - 2 * quantum * part, 0) / (margin * width)
+                found.append((min(strength, 1e6), cause + k))
+                lead = 3 if k and strength >= self.set["threshold"] else 1
+                envelope.grow(min(lead * e, self.set["growth"] * width))
         return found
 
     def _daily(self, c, hours, cause):
@@ -164,5 +168,10 @@ class Detector:
         known = c.hours.setdefault(hours % 24, Envelope(c.level, c.level))
         value = c.envelopes[0]
         floor = max(4 * c.quantum, 0.3 * (value.high - value.low), 1e-6 * abs(c.level) + 1e-30)
-        e, width = known.judge(c.level, floor, self.set["growth"], 0.0)
-        return [(min(e / (self.set["daily"] * width), 1e6), cause + 3)] if e > 0 and hours - c.since >= 72 else []
+        e, width = known.judge(c.level, floor)
+        if e <= 0:
+            return []
+        old_enough = hours - c.since >= 72
+        strength = e / (self.set["daily"] * width) if old_enough else 0.0
+        known.grow(min((3 if strength >= self.set["threshold"] else 1) * e, self.set["growth"] * width))
+        return [(min(strength, 1e6), cause + 3)]

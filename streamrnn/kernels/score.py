@@ -39,14 +39,14 @@ SETTINGS = MappingProxyType(
         "release": 0.5,  # the share of the threshold under which a score counts as quiet
         "hold": 20.0,  # quiet samples before the flag clears
         "longest": 120.0,  # samples after which an episode ends in any case
-        "warmup": 30.0,  # samples of a channel before it is judged
+        "warmup": 30.0,  # samples to fill the value's envelope; the level's takes two times that, the residual's three
         "youth": 700.0,  # samples after which margins are twice their final width
         "envelope": 0.02,  # margin of the value, in widths of its envelope
         "level": 0.01,  # margin of the level
-        "residual": 0.05,  # margin of the smoothed residual
+        "residual": 0.04,  # margin of the smoothed residual
         "daily": 1.0,  # margin of the level at this time of day
         "level_rate": 0.04,  # weight of a new sample in the level
-        "residual_rate": 0.03,  # weight of a new sample in the smoothed residual
+        "residual_rate": 0.3,  # weight of a new sample in the smoothed residual
         "growth": 3.0,  # the envelope's largest growth by one sample, in widths
         "forget": 1e-6,  # share of its width that an envelope loses a sample
         "missing": 10.0,  # samples a channel must be missing, and twice its longest gap, to be news
@@ -94,6 +94,7 @@ _FLOOR = 4.0  # an envelope counts as at least this many quanta wide
 _SLOW_FLOOR = 0.8  # the same for an averaged signal, whose steps are parts of a quantum
 _SLOW_WIDTH = 0.2  # and while young as this part of the value's envelope: few averages were seen yet
 _RESOLUTION = 1e-6  # of float32, relative to the value
+_LEAD = 3.0  # an average that made news is on its way further: its envelope grows by this many times the excess
 _DAILY_WIDTH = 0.3  # an hour's envelope counts as at least this part of the value's
 _DAYS = 72.0  # hours before the time of day is judged by
 _TINY = 1e-30
@@ -116,10 +117,9 @@ def init(row):
 
 @kernel
 def _seen(row, c, value, residual, signals, cause, params):
-    """A sample of the channel at row[c]: update its `signals` signals and, once it is warm, score them.
+    """A sample of the channel at row[c]: update its `signals` signals and score those that are warm.
 
-    There is one exit, and the helper for the rare case has the array arguments: numba counts references to arrays
-    in a function with several exits, which would cost more than this arithmetic.
+    Signal k gets k times the warm-up to settle, and one more to fill its envelope.
     """
     n = row[c + _SEEN] + 1.0
     row[c + _SEEN] = n
@@ -131,19 +131,19 @@ def _seen(row, c, value, residual, signals, cause, params):
     row[c + _VALUE_AT] = value
     row[c + _LEVEL_AT] += max(params[_LEVEL_RATE], 1.0 / n) * (value - row[c + _LEVEL_AT])
     row[c + _RESIDUAL_AT] += params[_RESIDUAL_RATE] * (residual - row[c + _RESIDUAL_AT])
-    warm = n > params[_WARMUP]
+    warmup = params[_WARMUP]
     for k in range(signals):
         at = c + _VALUE_AT + _SIGNAL * k
         signal = row[at]
         low = row[at + 1]
         high = row[at + 2]
-        if warm:
+        if n > (k + 1) * warmup:
             fade = params[_FORGET] * (high - low)
             row[at + 1] = low + fade
             row[at + 2] = high - fade
             if signal > high or signal < low:
                 _outside(row, c, k, low, high, cause + k, params)
-        elif k == 0 and n > 1.0:
+        elif n > k * warmup + 1.0:
             row[at + 1] = min(low, signal)
             row[at + 2] = max(high, signal)
         else:
@@ -168,12 +168,15 @@ def _outside(row, c, k, low, high, cause, params):
     width = max(high - low, floor, _RESOLUTION * abs(row[c + _VALUE_AT]) + _TINY)
     side = 1.0 if signal > high else -1.0
     e = max(signal - high, low - signal)
-    row[at + (2 if signal > high else 1)] += side * min(e, params[_GROWTH] * width)
     margin = params[_ENVELOPE + k]
+    grown = e
     if e > allowance and margin > 0.0:
         strength = (e - allowance) / (margin * (1.0 + young * np.sqrt(young)) * width)
         # Half way back to the envelope counts as over.
         _news(row, cause, strength, signal - side * 0.5 * e, side)
+        if k > 0 and strength >= params[_THRESHOLD]:
+            grown = _LEAD * e
+    row[at + (2 if signal > high else 1)] += side * min(grown, params[_GROWTH] * width)
 
 
 @kernel
@@ -196,9 +199,13 @@ def _daily(row, c, d, hours, cause, params):
         floor = max(_FLOOR * row[c + _QUANTUM], _DAILY_WIDTH * (row[c + _VALUE_AT + 2] - row[c + _VALUE_AT + 1]))
         width = max(high - low, floor, _RESOLUTION * abs(level) + _TINY)
         side = 1.0 if level > high else -1.0
-        row[at + (1 if level > high else 0)] += side * min(e, params[_GROWTH] * width)
+        grown = e
         if hours - row[d + _SINCE] >= _DAYS and params[_DAILY] > 0.0:
-            _news(row, cause, e / (params[_DAILY] * width), level - side * 0.5 * e, side)
+            strength = e / (params[_DAILY] * width)
+            _news(row, cause, strength, level - side * 0.5 * e, side)
+            if strength >= params[_THRESHOLD]:
+                grown = _LEAD * e
+        row[at + (1 if level > high else 0)] += side * min(grown, params[_GROWTH] * width)
 
 
 @kernel
