@@ -29,6 +29,9 @@ READY_SECONDS = 180.0
 FRAME_SECONDS = 0.125
 """Time between two drawings."""
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C before anything was played (128 and the signal's number, as shells have it)."""
+
 TURN_SECONDS = 0.0002
 """How long the drawing thread may keep the interpreter while an answer waits."""
 
@@ -68,6 +71,8 @@ class Stage:
                         played = session.played
             except KeyboardInterrupt:
                 interrupted = True
+        if interrupted and not story.tally.samples:
+            return INTERRUPTED
         if self.picture is not None:
             self.picture.write()
         if as_json:
@@ -129,9 +134,10 @@ def _attentive() -> Iterator[None]:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does: the daemon stopped, the summary printed."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """SIGTERM, or a terminal that closes, ends the demo as Ctrl-C does: the daemon stopped, all tidied up."""
+    before = [(sign, signal.signal(sign, signal.default_int_handler)) for sign in (signal.SIGTERM, signal.SIGHUP)]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for sign, handler in before:
+            signal.signal(sign, handler)

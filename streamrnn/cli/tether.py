@@ -49,7 +49,7 @@ class OwnDaemon:
         endpoints = ["--ingest", self.ingest, "--outputs", self.outputs, "--control", self.control]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", __name__, "serve", *self._arguments, *endpoints],
+                [sys.executable, "-m", __name__, str(self._folder), "serve", *self._arguments, *endpoints],
                 stdin=subprocess.PIPE,
                 env={name: value for name, value in os.environ.items() if not name.startswith("STREAMRNN_")},
                 stdout=log,
@@ -101,18 +101,24 @@ class OwnDaemon:
         return process.returncode
 
 
-def _stop_with_parent() -> None:
+def _stop_with_parent(orphaned: threading.Event) -> None:
     """Wait until the pipe on stdin closes, then ask this process to stop."""
     while os.read(0, 1024):
         pass
+    orphaned.set()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _main() -> None:
     from . import run
 
-    threading.Thread(target=_stop_with_parent, name="tether", daemon=True).start()
-    sys.exit(run(sys.argv[1:]))
+    orphaned = threading.Event()
+    threading.Thread(target=_stop_with_parent, args=(orphaned,), name="tether", daemon=True).start()
+    try:
+        sys.exit(run(sys.argv[2:]))
+    finally:
+        if orphaned.is_set():  # nobody is left to do it
+            shutil.rmtree(sys.argv[1], ignore_errors=True)
 
 
 if __name__ == "__main__":
