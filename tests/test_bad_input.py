@@ -130,7 +130,10 @@ ATTACKS = {
         [b"block/", msgpack.packb({"ids": ["probe"], "x": np.array([1, np.inf], np.float32).tobytes()})],
         "not_finite",
     ),
-    "a block of too many rows": ([b"block/", msgpack.packb({"ids": "a", "n": 70_000, "x": bytes(560_000)})], "too_large"),
+    "a block of too many rows": (
+        [b"block/", msgpack.packb({"ids": "probe", "n": 70_000, "x": bytes(560_000)})],
+        "too_large",
+    ),
     "a block with a bad id": ([b"block/", msgpack.packb({"ids": ["a\0b"], "x": bytes(8)})], "bad_id"),
 }  # fmt: skip
 

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -287,6 +288,46 @@ def test_everything_received_is_answered_before_the_end(number):
     assert stopped["messages"] == stopped["accepted"] == len(answered)
 
 
+def test_what_waits_in_the_queue_is_answered():
+    """A slow model, so that nearly everything still waits when the signal comes; it arrived long before."""
+    n = 300
+    flags = ["--n-in=2", "--hidden=700", "--capacity=10", "--drain-timeout=60", "--burst=1"]
+    with DaemonProcess(*flags) as process:
+        with Publisher(process.ingest) as publisher:
+            for i in range(n):
+                publisher.send("bed1", [1.0, float(i)])
+        eventually(lambda: process.counters["accepted"] >= 30, 60, "a beginning")
+        process.signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        (begun,), (stopped,) = process.lines("stopping"), process.lines("stopped")
+    assert begun["messages"] < n, "the model is too quick for this test"
+    assert stopped["accepted"] == n
+
+
+def test_what_there_was_no_time_to_answer_is_counted():
+    flags = [
+        "--n-in=2",
+        "--hidden=1000",
+        "--capacity=10",
+        "--drain-timeout=0.2",
+        "--receive-queue=1000000",
+        "--burst=1",
+    ]
+    n = 20_000
+    with DaemonProcess(*flags) as process, Publisher(process.ingest) as publisher:
+        publisher.send("bed1", [1.0, 2.0])
+        eventually(lambda: process.counters["accepted"] == 1, what="the first answer")
+        for _ in range(n):
+            publisher.send("bed1", [1.0, 2.0])
+        process.signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert process.wait() == 0
+        assert time.monotonic() - began < 2
+        stopped, discarded = process.lines("stopped")[0], process.lines("discarded")[0]
+    assert discarded["messages"] == stopped["discarded"] > 0
+    assert stopped["messages"] == stopped["accepted"] + stopped["discarded"]
+
+
 def test_a_slow_subscriber_does_not_hold_up_the_end():
     with DaemonProcess("--n-in=2") as process, zmq.Context() as context:
         slow = context.socket(zmq.SUB)
@@ -351,6 +392,19 @@ def test_a_second_signal_ends_at_once():
         slow.close(0)
 
 
+def test_the_service_manager_is_told():
+    with (
+        tempfile.TemporaryDirectory(prefix="srnn-") as folder,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told,
+    ):
+        told.bind(f"{folder}/notify")
+        told.settimeout(10)
+        with DaemonProcess("--n-in=1", env={"NOTIFY_SOCKET": f"{folder}/notify"}) as process:
+            assert told.recv(100) == b"READY=1"
+            assert process.stop() == 0
+            assert told.recv(100) == b"STOPPING=1"
+
+
 # What can go wrong at the start
 
 
@@ -395,6 +449,7 @@ def test_a_unix_socket_in_use_is_not_taken_away(daemon, tmp_path):
         (["--capacity=0"], 1, "capacity is 0; it must be greater than or equal to 1"),
         (["--capacity=x"], 2, "--capacity"),
         (["--config=nothing.toml"], 1, "cannot read the settings file 'nothing.toml'"),
+        (["--n-in=64", "--capacity=2000000000"], 1, "streams of 64 channels do not fit into memory; lower capacity"),
         (["--ingest=tcp://192.0.2.1:5590"], 1, "no interface of this machine has that address"),
     ],
 )
@@ -456,6 +511,31 @@ def test_a_server_in_a_thread_raises_what_is_wrong(tmp_path):
     with pytest.raises(ConfigError, match="no model file"):
         where = {role: f"ipc://{tmp_path}/{role}" for role in ("ingest", "outputs", "control")}
         Server(load_settings(model="nothing", **where)).run()
+
+
+def test_a_server_in_a_program_may_use_inproc():
+    with zmq.Context() as context:
+        where = {role: f"inproc://{role}" for role in ("ingest", "outputs", "control")}
+        server = Server(load_settings(**where, n_in=1, log_level="error"), context=context)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        assert server.ready.wait(180)
+        with (
+            Subscriber(where["outputs"], ["out/"], timeout=10, context=context) as outputs,
+            Publisher(where["ingest"], context=context) as publisher,
+        ):
+            # A connection within the process tells nobody that it stands, so send until an answer comes.
+            def answered():
+                publisher.send("bed1", [1.0])
+                try:
+                    return outputs.recv(0.02)
+                except Timeout:
+                    return None
+
+            assert eventually(answered).stream == "bed1"
+        server.stop()
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_nobody_answers_after_the_end():

@@ -24,6 +24,7 @@ from ..wire.control import MAX_REQUEST
 from .config import ADAPTIVE, Settings
 from .control import Control
 from .logs import Log, make_log
+from .notify import notify
 from .signals import Signals, Waker
 from .timers import Timers
 
@@ -32,8 +33,8 @@ __all__ = ["Server", "run"]
 HOUSEKEEPING = 1.0
 """Seconds between two looks at idle and silent streams, connections and held-back events."""
 
-FLUSH = 1.0
-"""Seconds of the time to stop that are kept for handing the last messages to subscribers."""
+FLUSH = 0.25
+"""Share of the time to stop that is kept for handing the last messages to subscribers."""
 
 QUIET_MS = 50
 """With the ways in shut, this long without a message means that all that was received has been read."""
@@ -47,9 +48,11 @@ class Server:
     """A daemon in the thread that calls `run`; `stop` may be called from any other.
 
     `ready` is set once it serves, and `addresses` then has its endpoints by role, with the ports that were found.
+    A `context` of the caller's lets inproc:// endpoints meet; it is not closed.
     """
 
-    def __init__(self, settings: Settings, log: Log | None = None) -> None:
+    def __init__(self, settings: Settings, log: Log | None = None, context: zmq.Context[Any] | None = None) -> None:
+        self._context = context
         self.settings = settings
         self.log = log if log is not None else make_log(settings.log_format, settings.log_level)
         self.ready = threading.Event()
@@ -67,7 +70,7 @@ class Server:
 
     def run(self) -> int:
         """Serve until stopped; returns the exit status. ConfigError where an endpoint or the model is wrong."""
-        context: zmq.Context[Any] = zmq.Context()
+        context: zmq.Context[Any] = zmq.Context() if self._context is None else self._context
         doors: list[Door] = []
         linger = 0.0
         try:
@@ -83,13 +86,15 @@ class Server:
                 linger = self._drain()
                 for door in doors:
                     door.close(linger)
-                context.term()
+                if self._context is None:
+                    context.term()
                 self.log.info("stopped", reason=self._why, **self._totals())
                 return 0
         finally:
             for door in doors:
                 door.close(0)
-            context.destroy(0)
+            if self._context is None:
+                context.destroy(0)
             self._waker.close()
 
     def _on_signal(self, name: str) -> None:
@@ -146,12 +151,18 @@ class Server:
         if model is None:
             model = Model.adaptive(n_in, hidden=s.hidden, seed=s.seed)
         # Counted from the microsecond of now, so that epochs grow over restarts and from one width's engine to another.
-        return Engine(model, s.capacity, s.idle_ttl, s.ring, epoch=time.time_ns() // 1000)
+        try:
+            return Engine(model, s.capacity, s.idle_ttl, s.ring, epoch=time.time_ns() // 1000)
+        except MemoryError:
+            raise ConfigError(
+                f"{s.capacity} streams of {n_in} channels do not fit into memory; lower capacity"
+            ) from None
 
     def _make(self, n_in: int) -> Engine:
+        engine = self._engine(n_in)
         if self._model is None:
             self.log.info("width_learned", n_in=n_in)
-        return self._engine(n_in)
+        return engine
 
     def _announce(self) -> None:
         fingerprint = None if self._model is None else self._model.fingerprint
@@ -159,6 +170,7 @@ class Server:
         said = {"version": __version__, "model": self.settings.model, "fingerprint": fingerprint}
         self._outlet.events.daemon("ready", **said, **self.addresses)
         self.ready.set()
+        notify("READY=1")
         self.log.info("ready", **said, **self.addresses, pid=os.getpid(), seconds=seconds)
 
     # Running
@@ -212,8 +224,9 @@ class Server:
     def _drain(self) -> float:
         """Publish the answer to everything received; returns the seconds left for handing it to subscribers."""
         end = time.monotonic() + self.settings.drain_timeout
-        last = max(time.monotonic(), end - FLUSH)
-        self.log.info("stopping", reason=self._why)
+        last = end - FLUSH * self.settings.drain_timeout
+        notify("STOPPING=1")
+        self.log.info("stopping", reason=self._why, messages=self._outlet.counters.messages)
         bound = self._ingest.shut()
         taken = 0
         while bound is None or taken < bound:
@@ -266,6 +279,7 @@ class Server:
         }
 
     def _totals(self) -> dict[str, Any]:
+        """Who is here, and the counters that are not zero."""
         counters = {name: value for name, value in self._outlet.counters.asdict().items() if value}
         return {
             "streams": len(self._fleet),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from ..burst import Burst, Results
 from ..engine import Engine
-from ..errors import UnknownStream, WrongWidth
+from ..errors import ConfigError, UnknownStream, WrongWidth
 from ..wire.messages import Sample
 
 __all__ = ["Fleet", "Lane"]
@@ -97,7 +97,10 @@ class Fleet:
             raise WrongWidth(
                 f"{width} values, and streams of {self._max_widths} other widths ({widths}) are alive; raise max_widths"
             )
-        lane = self._lanes[width] = Lane(self._make(width), self._burst)
+        try:
+            lane = self._lanes[width] = Lane(self._make(width), self._burst)
+        except ConfigError as error:  # no room for so many streams so wide
+            raise WrongWidth(str(error)) from None
         return lane
 
     def find(self, stream: str) -> Lane:

@@ -92,13 +92,14 @@ class Pump:
                 topic = receive(_NOBLOCK, False)
                 if not topic.more:
                     frames: tuple[bytes, ...] = (topic.bytes,)
+                    size += len(frames[0])
                 else:
                     body = receive(_NOBLOCK, False)
                     frames = (topic.bytes, body.bytes)
+                    size += len(frames[0]) + len(frames[1])
                     if body.more:
                         frames = (*frames, *self._surplus())
                 messages.append(frames)
-                size += len(frames[0]) + len(frames[-1])
         except zmq.Again:
             pass
         self.counters.messages += len(messages)
