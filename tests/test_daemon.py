@@ -1,5 +1,6 @@
 """The daemon as a process: starting, answering, housekeeping, stopping."""
 
+import json
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ import pytest
 import zmq
 from daemon_process import DaemonProcess, eventually, flooding, raw_publisher
 
+from streamrnn import cli
 from streamrnn.client import Control, Event, Publisher, Subscriber
 from streamrnn.daemon import Server, load_settings
 from streamrnn.errors import BadRequest, ConfigError, Timeout, UnknownStream
@@ -226,6 +228,30 @@ def test_control_answers_under_a_flood_of_samples_and_samples_under_a_flood_of_r
     finally:
         stop.set()
         asking.join()
+
+
+def test_ctl_speaks_for_people_and_programs(daemon, publisher, subscriber, capsys):
+    def ctl(*arguments):
+        status = cli.run(["ctl", *arguments, "--control", daemon.control])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    publisher.send("ctl/1", [1.0, float("nan")])
+    until(subscriber, lambda m: getattr(m, "stream", None) == "ctl/1" and not isinstance(m, Event))
+    assert "now" in ctl("ping")[1]
+    info = json.loads(ctl("info", "--json")[1])
+    assert info["counters"]["accepted"] > 0
+    assert f"capacity         {1000}" in ctl("info")[1]
+    eventually(lambda: "ctl/1" in ctl("streams", "ctl/")[1], what="the list")
+    assert [s["id"] for s in json.loads(ctl("streams", "ctl/", "--json")[1])] == ["ctl/1"]
+    assert json.loads(ctl("stream", "ctl/1", "--json")[1])["x"] == [[1.0, None]]
+    assert ctl("stream", "ctl/1")[1].startswith("id               ctl/1")
+    assert ctl("reset", "ctl/1")[0] == 0
+    assert ctl("evict", "ctl/1")[0] == 0
+    status, _, told = ctl("evict", "ctl/1")
+    assert (status, told.split(";")[0]) == (1, "streamrnn: no stream 'ctl/1'")
+    assert cli.run(["ctl", "ping", "--control", "ipc:///nowhere", "--timeout", "0.1"]) == 1
+    assert "no reply to ping" in capsys.readouterr().err
 
 
 # Housekeeping
