@@ -17,8 +17,8 @@ from streamrnn._jit import kernel
 
 __all__ = ["CLIP", "HORIZON", "REACH", "STATS", "denormalise", "init", "observe"]
 
-STATS = 3
-"""float64 slots a channel: samples seen, mean, variance."""
+STATS = 4
+"""float64 slots a channel: samples seen, mean, variance, and what clipping took from the last value."""
 
 HORIZON = 2000.0
 """Samples over which mean and variance forget: several times longer than the fluctuations that matter."""
@@ -69,15 +69,20 @@ def observe(x, missing, stats, u):
             stats[j, 2] += a * ((1.0 - a) * d * d - stats[j, 2])
         if stats[j, 0] > 0.0:
             z = (value - stats[j, 1]) / _deviation(stats[j, 1], stats[j, 2])
-            u[j] = min(max(z, -CLIP), CLIP)
+            clipped = min(max(z, -CLIP), CLIP)
+            u[j] = clipped
+            stats[j, 3] = (z - clipped) * _deviation(stats[j, 1], stats[j, 2])
         else:
             u[j] = 0.0
 
 
 @kernel
 def denormalise(un, stats, y):
-    """A normalised forecast in the channel's own units: un float32 (n,), y float32 (n,), always finite."""
+    """A normalised forecast in the channel's own units: un float32 (n,), y float32 (n,), always finite.
+
+    Where the last value was clipped, its excess is added: "the same again" means that value, not the clip.
+    """
     for j in range(un.size):
         z = min(max(np.float64(un[j]), -CLIP), CLIP)
-        value = stats[j, 1] + z * _deviation(stats[j, 1], stats[j, 2])
+        value = stats[j, 1] + z * _deviation(stats[j, 1], stats[j, 2]) + stats[j, 3]
         y[j] = min(max(value, -_FLOAT32_MAX), _FLOAT32_MAX)

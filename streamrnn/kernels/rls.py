@@ -23,8 +23,8 @@ __all__ = ["SETTINGS", "init", "learn", "predict"]
 
 SETTINGS = MappingProxyType(
     {
-        "prior": 1.0,  # variance of a weight before anything was learned, in units of the noise's
-        "drift": 1e-6,  # growth of that variance a sample: how fast weights are expected to change
+        "prior": 0.3,  # variance of a weight before anything was learned, in units of the noise's
+        "drift": 1e-5,  # growth of that variance a sample: how fast weights are expected to change
     }
 )
 """Settings and defaults, in the order in which `params` holds them."""
