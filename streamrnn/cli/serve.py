@@ -19,7 +19,7 @@ _LOGS = "Logs and stopping"
 
 def serve(
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="A model file, or 'adaptive' (the default): no training.")
+        str | None, typer.Argument(metavar="MODEL", help="A model file, or 'adaptive' (the default): no training.")
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Settings in TOML; the environment and flags win over it.")
@@ -119,9 +119,10 @@ def serve(
 ) -> int:
     """Run the daemon: samples in, outputs and anomaly flags out, one recurrent state per stream.
 
-    Every option can also be set in the file of --config and in the environment (STREAMRNN_CAPACITY=500); flags win.
-    Endpoints are loopback unless said otherwise: tcp://127.0.0.1:5590, 5591 and 5592. @ before an endpoint binds it,
-    > connects it; several are separated by commas. SIGTERM and Ctrl-C stop it once all that came in is answered.
+    Options can also be set in a TOML file (--config) and in the environment, as in
+    STREAMRNN_CAPACITY=500; flags win. Endpoints are on the loopback interface unless
+    said otherwise; @ before one binds it, > connects it, commas separate several.
+    SIGTERM and Ctrl-C stop the daemon once all that came in is answered.
 
     Example: streamrnn serve --features hr,spo2,resp --idle-ttl 3600
     """
