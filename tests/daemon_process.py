@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ import zmq
 
 from streamrnn.client import Control
 
-__all__ = ["DaemonProcess", "eventually", "flooding", "raw_publisher"]
+__all__ = ["DaemonProcess", "eventually", "flooding", "raw_publisher", "until"]
 
 READY_SECONDS = 180.0
 STOP_SECONDS = 15.0
@@ -137,6 +137,16 @@ class DaemonProcess:
         assert self.process.stderr is not None
         self.process.stderr.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def until(messages: Iterable[T], found: Callable[[T], object]) -> list[T]:
+    """The messages up to and with the first for which `found` holds."""
+    seen = []
+    for message in messages:
+        seen.append(message)
+        if found(message):
+            return seen
+    raise AssertionError("unreachable")
 
 
 def raw_publisher(context: zmq.Context[Any], endpoint: str) -> zmq.Socket[bytes]:

@@ -1,25 +1,18 @@
-"""The daemon as a process: starting, answering, housekeeping, stopping."""
+"""The daemon as a process: serving, control, housekeeping. How it starts and ends has files of its own."""
 
 import json
 import os
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 
 import msgpack
-import numpy as np
 import pytest
 import zmq
-from daemon_process import DaemonProcess, eventually, flooding, raw_publisher
+from daemon_process import DaemonProcess, eventually, flooding, raw_publisher, until
 
 from streamrnn import cli
 from streamrnn.client import Control, Event, Publisher, Subscriber
-from streamrnn.daemon import Server, load_settings
-from streamrnn.errors import BadRequest, ConfigError, Timeout, UnknownStream
+from streamrnn.errors import BadRequest, UnknownStream
 from streamrnn.wire.messages import encode_sample
 
 
@@ -47,16 +40,6 @@ def subscriber(daemon):
 def control(daemon):
     with Control(daemon.control) as control:
         yield control
-
-
-def until(subscriber, found):
-    """The messages up to and with the first for which `found` holds."""
-    messages = []
-    for message in subscriber:
-        messages.append(message)
-        if found(message):
-            return messages
-    raise AssertionError("unreachable")
 
 
 # Serving
@@ -254,6 +237,11 @@ def test_ctl_speaks_for_people_and_programs(daemon, publisher, subscriber, capsy
     assert "no reply to ping" in capsys.readouterr().err
 
 
+def test_bad_request_is_raised_by_the_client(control):
+    with pytest.raises(BadRequest, match="unknown op"):
+        control.ask("dance")
+
+
 # Housekeeping
 
 
@@ -286,292 +274,3 @@ def test_totals_are_logged_and_samples_are_not():
         eventually(lambda: [t for t in process.lines("totals") if t.get("accepted") == 100], what="totals")
         assert process.lines("rejected")[0]["bad_topic"] == 1
         assert len([line for line in process.log if "bed1" in str(line)]) == 0
-
-
-# Stopping
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_everything_received_is_answered_before_the_end(number):
-    n = 20_000
-    with DaemonProcess("--n-in=2", "--receive-queue=100000") as process, zmq.Context() as context:
-        with Subscriber(process.outputs, ["out/", "event/daemon/"], timeout=10) as subscriber:
-            subscriber.wait()
-            socket = raw_publisher(context, process.ingest)
-            bodies = [encode_sample([float(i % 7), 1.0], seq=i) for i in range(n)]
-            for body in bodies:
-                socket.send_multipart([b"in/bed1/", body])
-            process.signal(number)
-            began = time.monotonic()
-            messages = until(subscriber, lambda m: isinstance(m, Event) and m.data["state"] == "stopping")
-            assert process.wait() == 0
-            assert time.monotonic() - began < 5
-            socket.close(0)
-        answered = [m.seq for m in messages if not isinstance(m, Event)]
-        assert answered == list(range(len(answered)))
-        stopped = process.lines("stopped")[0]
-    assert stopped["reason"] == signal.Signals(number).name
-    assert stopped["messages"] == stopped["accepted"] == len(answered)
-
-
-def test_what_waits_in_the_queue_is_answered():
-    """A slow model, so that nearly everything still waits when the signal comes; it arrived long before."""
-    n = 300
-    flags = ["--n-in=2", "--hidden=700", "--capacity=10", "--drain-timeout=60", "--burst=1"]
-    with DaemonProcess(*flags) as process:
-        with Publisher(process.ingest) as publisher:
-            for i in range(n):
-                publisher.send("bed1", [1.0, float(i)])
-        eventually(lambda: process.counters["accepted"] >= 30, 60, "a beginning")
-        process.signal(signal.SIGTERM)
-        assert process.wait(60) == 0
-        (begun,), (stopped,) = process.lines("stopping"), process.lines("stopped")
-    assert begun["messages"] < n, "the model is too quick for this test"
-    assert stopped["accepted"] == n
-
-
-def test_what_there_was_no_time_to_answer_is_counted():
-    flags = [
-        "--n-in=2",
-        "--hidden=1000",
-        "--capacity=10",
-        "--drain-timeout=0.2",
-        "--receive-queue=1000000",
-        "--burst=1",
-    ]
-    n = 20_000
-    with DaemonProcess(*flags) as process, Publisher(process.ingest) as publisher:
-        publisher.send("bed1", [1.0, 2.0])
-        eventually(lambda: process.counters["accepted"] == 1, what="the first answer")
-        for _ in range(n):
-            publisher.send("bed1", [1.0, 2.0])
-        process.signal(signal.SIGTERM)
-        began = time.monotonic()
-        assert process.wait() == 0
-        assert time.monotonic() - began < 2
-        stopped, discarded = process.lines("stopped")[0], process.lines("discarded")[0]
-    assert discarded["messages"] == stopped["discarded"] > 0
-    assert stopped["messages"] == stopped["accepted"] + stopped["discarded"]
-
-
-def test_a_slow_subscriber_does_not_hold_up_the_end():
-    with DaemonProcess("--n-in=2") as process, zmq.Context() as context:
-        slow = context.socket(zmq.SUB)
-        slow.rcvhwm = 1
-        slow.subscribe(b"")
-        slow.connect(process.outputs)
-        eventually(lambda: process.ask("info")["subscribers"] == 1, what="the subscription")
-        X = np.zeros((100_000, 2), np.float32)
-        with Publisher(process.ingest, linger=0) as publisher:
-            publisher.send_block("bed1", X)
-            for i in range(30_000):
-                publisher.send("bed2", [1.0, float(i)])
-            process.signal(signal.SIGTERM)
-            began = time.monotonic()
-            assert process.wait() == 0
-            assert time.monotonic() - began < 5.5
-        slow.close(0)
-
-
-def test_publishers_that_go_on_sending_do_not_hold_up_the_end():
-    with DaemonProcess("--n-in=2") as process, flooding(process.ingest, [b"in/flood/", encode_sample([1.0, 2.0])]):
-        eventually(lambda: process.counters["accepted"] > 1000, what="flow")
-        process.signal(signal.SIGTERM)
-        began = time.monotonic()
-        assert process.wait() == 0
-        assert time.monotonic() - began < 5
-
-
-def test_a_connected_ingest_endpoint_is_drained_too(tmp_path):
-    """With `>` the publisher binds; what it had sent before the signal is answered."""
-    with zmq.Context() as context:
-        socket = context.socket(zmq.XPUB)
-        socket.bind(f"ipc://{tmp_path}/feed")
-        process = DaemonProcess("--n-in=1")
-        process.ingest = f">ipc://{tmp_path}/feed"
-        with process:
-            assert socket.poll(10_000)
-            socket.recv()
-            for i in range(1000):
-                socket.send_multipart([b"in/bed1/", encode_sample([1.0], seq=i)])
-            eventually(lambda: process.counters["accepted"] == 1000, what="arrival")
-            process.signal(signal.SIGTERM)
-            assert process.wait() == 0
-        socket.close(0)
-
-
-def test_a_second_signal_ends_at_once():
-    flags = ["--n-in=2", "--drain-timeout=60", "--receive-queue=1000000"]
-    with DaemonProcess(*flags) as process, zmq.Context() as context:
-        slow = context.socket(zmq.SUB)
-        slow.rcvhwm = 1
-        slow.subscribe(b"")
-        slow.connect(process.outputs)
-        eventually(lambda: process.ask("info")["subscribers"] == 1, what="the subscription")
-        with Publisher(process.ingest, linger=0) as publisher:
-            for i in range(60_000):
-                publisher.send("bed2", [1.0, float(i)])
-            process.signal(signal.SIGTERM)
-            eventually(lambda: process.lines("stopping"), what="stopping")
-            process.signal(signal.SIGTERM)
-            assert process.wait(2) == 128 + signal.SIGTERM
-        slow.close(0)
-
-
-def test_the_service_manager_is_told():
-    with (
-        tempfile.TemporaryDirectory(prefix="srnn-") as folder,
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told,
-    ):
-        told.bind(f"{folder}/notify")
-        told.settimeout(10)
-        with DaemonProcess("--n-in=1", env={"NOTIFY_SOCKET": f"{folder}/notify"}) as process:
-            assert told.recv(100) == b"READY=1"
-            assert process.stop() == 0
-            assert told.recv(100) == b"STOPPING=1"
-
-
-# What can go wrong at the start
-
-
-def run_serve(*flags, env=None):
-    return subprocess.run(
-        [sys.executable, "-m", "streamrnn", "serve", "--log-format=json", *flags],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        env={**os.environ, **(env or {})},
-    )
-
-
-def test_a_port_in_use_is_one_line(tmp_path):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        done = run_serve(
-            f"--ingest=tcp://127.0.0.1:{port}", f"--outputs=ipc://{tmp_path}/o", f"--control=ipc://{tmp_path}/c"
-        )
-    assert done.returncode == 1
-    assert done.stderr == (
-        f"streamrnn: cannot bind ingest to tcp://127.0.0.1:{port}: another process uses it; "
-        "stop that one, or choose another endpoint with --ingest\n"
-    )
-
-
-def test_a_unix_socket_in_use_is_not_taken_away(daemon, tmp_path):
-    with DaemonProcess("--n-in=1") as process:
-        done = run_serve(f"--ingest={process.ingest}", f"--outputs=ipc://{tmp_path}/o", f"--control=ipc://{tmp_path}/c")
-        assert done.returncode == 1
-        assert "another process uses it" in done.stderr
-        process.ask("ping")
-
-
-@pytest.mark.parametrize(
-    ("flags", "status", "message"),
-    [
-        (["nothing.safetensors"], 1, "there is no model file 'nothing.safetensors'"),
-        (["--capacity=0"], 1, "capacity is 0; it must be greater than or equal to 1"),
-        (["--capacity=x"], 2, "--capacity"),
-        (["--config=nothing.toml"], 1, "cannot read the settings file 'nothing.toml'"),
-        (["--n-in=64", "--capacity=2000000000"], 1, "streams of 64 channels do not fit into memory; lower capacity"),
-        (["--ingest=tcp://192.0.2.1:5590"], 1, "no interface of this machine has that address"),
-    ],
-)
-def test_a_wrong_option_is_one_line(tmp_path, flags, status, message):
-    ends = [f"--{role}=ipc://{tmp_path}/{role}" for role in ("ingest", "outputs", "control")]
-    done = run_serve(*ends, *flags)
-    assert done.returncode == status
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
-def test_an_endpoint_for_other_machines_is_warned_of():
-    process = DaemonProcess("--n-in=1")
-    process.outputs = "tcp://0.0.0.0:*"
-    with process:
-        warning = process.lines("exposed")[0]
-    assert warning["level"] == "warning"
-    assert "nothing is encrypted" in warning["hint"]
-
-
-def test_a_signal_before_ready_ends_it(tmp_path):
-    with DaemonProcess("--n-in=1", wait=False, env={"NUMBA_CACHE_DIR": str(tmp_path)}) as process:
-        eventually((process.folder / "control").exists, 60, "binding")
-        process.signal(signal.SIGTERM)
-        assert process.wait(10) == 0
-        assert process.lines("stopped")[0]["ready"] is False
-
-
-@pytest.mark.slow
-def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path):
-    blocked = tmp_path / "blocked"
-    blocked.write_text("a file where the folder should be")
-    with DaemonProcess("--n-in=1", env={"NUMBA_CACHE_DIR": str(blocked)}) as process:
-        assert process.ask("ping")["now"] > 0
-        warnings = [line for line in process.log if isinstance(line, dict) and line["level"] == "warning"]
-        assert [w["event"] for w in warnings] == ["no_cache"]
-        assert "NUMBA_CACHE_DIR" in warnings[0]["hint"]
-        assert all(isinstance(line, dict) for line in process.log)
-
-
-# In a thread
-
-
-def test_a_server_runs_in_a_thread(tmp_path):
-    where = {role: f"ipc://{tmp_path}/{role}" for role in ("ingest", "outputs", "control")}
-    server = Server(load_settings(**where, n_in=1, log_level="error"))
-    status = []
-    thread = threading.Thread(target=lambda: status.append(server.run()))
-    thread.start()
-    assert server.ready.wait(180)
-    with Control(where["control"]) as control:
-        assert control.info()["model"]["n_in"] == 1
-    server.stop()
-    thread.join(10)
-    assert status == [0]
-
-
-def test_a_server_in_a_thread_raises_what_is_wrong(tmp_path):
-    with pytest.raises(ConfigError, match="no model file"):
-        where = {role: f"ipc://{tmp_path}/{role}" for role in ("ingest", "outputs", "control")}
-        Server(load_settings(model="nothing", **where)).run()
-
-
-def test_a_server_in_a_program_may_use_inproc():
-    with zmq.Context() as context:
-        where = {role: f"inproc://{role}" for role in ("ingest", "outputs", "control")}
-        server = Server(load_settings(**where, n_in=1, log_level="error"), context=context)
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        assert server.ready.wait(180)
-        with (
-            Subscriber(where["outputs"], ["out/"], timeout=10, context=context) as outputs,
-            Publisher(where["ingest"], context=context) as publisher,
-        ):
-            # A connection within the process tells nobody that it stands, so send until an answer comes.
-            def answered():
-                publisher.send("bed1", [1.0])
-                try:
-                    return outputs.recv(0.02)
-                except Timeout:
-                    return None
-
-            assert eventually(answered).stream == "bed1"
-        server.stop()
-        thread.join(10)
-        assert not thread.is_alive()
-
-
-def test_nobody_answers_after_the_end():
-    with DaemonProcess("--n-in=1") as process:
-        endpoint = process.control
-        assert process.stop() == 0
-        with Control(endpoint, timeout=0.2, retries=0) as control, pytest.raises(Timeout):
-            control.ping()
-
-
-def test_bad_request_is_raised_by_the_client(control):
-    with pytest.raises(BadRequest, match="unknown op"):
-        control.ask("dance")

@@ -1,0 +1,146 @@
+"""The start of a daemon: what can be wrong is one line, and a program may run a server itself."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+import zmq
+from daemon_process import DaemonProcess, eventually
+
+from streamrnn.client import Control, Publisher, Subscriber
+from streamrnn.daemon import Server, load_settings
+from streamrnn.errors import ConfigError, Timeout
+
+
+def run_serve(*flags, env=None):
+    return subprocess.run(
+        [sys.executable, "-m", "streamrnn", "serve", "--log-format=json", *flags],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        env={**os.environ, **(env or {})},
+    )
+
+
+def test_a_port_in_use_is_one_line(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run_serve(
+            f"--ingest=tcp://127.0.0.1:{port}", f"--outputs=ipc://{tmp_path}/o", f"--control=ipc://{tmp_path}/c"
+        )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"streamrnn: cannot bind ingest to tcp://127.0.0.1:{port}: another process uses it; "
+        "stop that one, or choose another endpoint with --ingest\n"
+    )
+
+
+def test_a_unix_socket_in_use_is_not_taken_away(tmp_path):
+    with DaemonProcess("--n-in=1") as process:
+        done = run_serve(f"--ingest={process.ingest}", f"--outputs=ipc://{tmp_path}/o", f"--control=ipc://{tmp_path}/c")
+        assert done.returncode == 1
+        assert "another process uses it" in done.stderr
+        process.ask("ping")
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "message"),
+    [
+        (["nothing.safetensors"], 1, "there is no model file 'nothing.safetensors'"),
+        (["--capacity=0"], 1, "capacity is 0; it must be greater than or equal to 1"),
+        (["--capacity=x"], 2, "--capacity"),
+        (["--config=nothing.toml"], 1, "cannot read the settings file 'nothing.toml'"),
+        (["--n-in=64", "--capacity=2000000000"], 1, "streams of 64 channels do not fit into memory; lower capacity"),
+        (["--ingest=tcp://192.0.2.1:5590"], 1, "no interface of this machine has that address"),
+    ],
+)
+def test_a_wrong_option_is_one_line(tmp_path, flags, status, message):
+    ends = [f"--{role}=ipc://{tmp_path}/{role}" for role in ("ingest", "outputs", "control")]
+    done = run_serve(*ends, *flags)
+    assert done.returncode == status
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_endpoint_for_other_machines_is_warned_of():
+    process = DaemonProcess("--n-in=1")
+    process.outputs = "tcp://0.0.0.0:*"
+    with process:
+        warning = process.lines("exposed")[0]
+    assert warning["level"] == "warning"
+    assert "nothing is encrypted" in warning["hint"]
+
+
+def test_a_signal_before_ready_ends_it(tmp_path):
+    with DaemonProcess("--n-in=1", wait=False, env={"NUMBA_CACHE_DIR": str(tmp_path)}) as process:
+        eventually((process.folder / "control").exists, 60, "binding")
+        process.signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert process.lines("stopped")[0]["ready"] is False
+
+
+@pytest.mark.slow
+def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path):
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where the folder should be")
+    with DaemonProcess("--n-in=1", env={"NUMBA_CACHE_DIR": str(blocked)}) as process:
+        assert process.ask("ping")["now"] > 0
+        warnings = [line for line in process.log if isinstance(line, dict) and line["level"] == "warning"]
+        assert [w["event"] for w in warnings] == ["no_cache"]
+        assert "NUMBA_CACHE_DIR" in warnings[0]["hint"]
+        assert all(isinstance(line, dict) for line in process.log)
+
+
+# In a thread
+
+
+def test_a_server_runs_in_a_thread(tmp_path):
+    where = {role: f"ipc://{tmp_path}/{role}" for role in ("ingest", "outputs", "control")}
+    server = Server(load_settings(**where, n_in=1, log_level="error"))
+    status = []
+    thread = threading.Thread(target=lambda: status.append(server.run()))
+    thread.start()
+    assert server.ready.wait(180)
+    with Control(where["control"]) as control:
+        assert control.info()["model"]["n_in"] == 1
+    server.stop()
+    thread.join(10)
+    assert status == [0]
+
+
+def test_a_server_in_a_thread_raises_what_is_wrong(tmp_path):
+    with pytest.raises(ConfigError, match="no model file"):
+        where = {role: f"ipc://{tmp_path}/{role}" for role in ("ingest", "outputs", "control")}
+        Server(load_settings(model="nothing", **where)).run()
+
+
+def test_a_server_in_a_program_may_use_inproc():
+    with zmq.Context() as context:
+        where = {role: f"inproc://{role}" for role in ("ingest", "outputs", "control")}
+        server = Server(load_settings(**where, n_in=1, log_level="error"), context=context)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        assert server.ready.wait(180)
+        with (
+            Subscriber(where["outputs"], ["out/"], timeout=10, context=context) as outputs,
+            Publisher(where["ingest"], context=context) as publisher,
+        ):
+            # A connection within the process tells nobody that it stands, so send until an answer comes.
+            def answered():
+                publisher.send("bed1", [1.0])
+                try:
+                    return outputs.recv(0.02)
+                except Timeout:
+                    return None
+
+            assert eventually(answered).stream == "bed1"
+        server.stop()
+        thread.join(10)
+        assert not thread.is_alive()
