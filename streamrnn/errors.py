@@ -16,6 +16,8 @@
     ├── ConfigError           bad_config       an option is wrong or contradicts another
     ├── BadRequest            bad_request      a control request is wrong
     └── Timeout               timeout          nobody answered in time
+
+A code never changes its meaning; new kinds may be added.
 """
 
 from __future__ import annotations

@@ -102,9 +102,7 @@ def test_faults_are_where_the_ward_says(shift):
             assert np.nanmax(during) < 5.0
         else:
             assert np.isnan(late).all()
-            assert np.isnan(
-                channel(shift, fault.stream, "resp")[1][(seconds > end - 5) & (seconds < end)]
-            ).all()
+            assert np.isnan(channel(shift, fault.stream, "resp")[1][(seconds > end - 5) & (seconds < end)]).all()
 
 
 def test_faults_of_one_bed_keep_apart(shift):

@@ -33,6 +33,7 @@ class Engine(Core):
     sample for `idle_ttl` seconds of receipt time starts anew. `ring` is how many of its last samples each stream keeps.
     Epochs count up from `epoch`. One thread at a time may use an engine.
 
+    >>> from streamrnn import Model
     >>> engine = Engine(Model.random(cell="gru", n_in=2, hidden=8, n_out=1), capacity=100)
     >>> out = engine.step("bed1", [97.0, 12.0])
     >>> out.y.shape, out.n, "bed1" in engine

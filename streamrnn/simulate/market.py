@@ -31,9 +31,7 @@ FAULT_EVERY = 900.0
 TICK = 0.01
 
 
-def market(
-    symbols: int = 6, seconds: float = 1200.0, seed: int = 0, calm: float = 300.0, rate: float = 2.0
-) -> Feed:
+def market(symbols: int = 6, seconds: float = 1200.0, seed: int = 0, calm: float = 300.0, rate: float = 2.0) -> Feed:
     """`seconds` of `rate` quotes a second (mean) of each symbol; no fault begins in the first `calm` seconds.
 
     Channels are the best bid and ask (USD) and the quantities waiting there (lots).
@@ -57,9 +55,7 @@ def market(
     return merge(CHANNELS, UNITS, streams, parts, placed)
 
 
-def _quotes(
-    rng: np.random.Generator, seconds: float, rate: float, faults: list[Placed]
-) -> tuple[Signal, Signal]:
+def _quotes(rng: np.random.Generator, seconds: float, rate: float, faults: list[Placed]) -> tuple[Signal, Signal]:
     """One symbol's quotes: times in seconds `(n,)`, and bid, ask and their queues `(n, 4)`."""
     n = rng.poisson(rate * seconds)
     clock = np.sort(rng.uniform(0.0, seconds, n))

@@ -85,9 +85,7 @@ def _monitor(rng: np.random.Generator, clock: Signal, faults: list[Placed]) -> S
     return np.asarray(shown)
 
 
-def _patient(
-    rng: np.random.Generator, clock: Signal, faults: list[Placed]
-) -> tuple[Signal, Signal, Signal, Signal]:
+def _patient(rng: np.random.Generator, clock: Signal, faults: list[Placed]) -> tuple[Signal, Signal, Signal, Signal]:
     """Heart rate, saturation, respiration rate and mean pressure as they are in the body."""
     n = len(clock)
     resp_rest = rng.uniform(13.0, 19.0)
@@ -106,9 +104,7 @@ def _patient(
     breath = np.sin(2.0 * np.pi * np.cumsum(resp) / 60.0)
     mayer = np.sin(2.0 * np.pi * 0.1 * clock + rng.uniform(0.0, 6.28))
     wave = 1.0 + ornstein_uhlenbeck(rng, n, 1.0, 60.0, 0.3)
-    pressure = (
-        ornstein_uhlenbeck(rng, n, 1.0, 180.0, 3.0) + 1.5 * breath + 1.5 * wave * mayer - 0.2 * exertion
-    )
+    pressure = ornstein_uhlenbeck(rng, n, 1.0, 180.0, 3.0) + 1.5 * breath + 1.5 * wave * mayer - 0.2 * exertion
     hr = hr_rest + ornstein_uhlenbeck(rng, n, 1.0, 300.0, 2.5) + rng.uniform(1.0, 4.0) * breath
     hr += exertion + 0.8 * lag(hypoxia, 1.0, 15.0) - 0.45 * lag(pressure + 0.2 * exertion, 1.0, 3.0)
     ventilation = lag(resp - resp_rest, 1.0, 30.0)
