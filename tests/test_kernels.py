@@ -12,6 +12,7 @@ from reference import Network, reservoir_step
 
 from streamrnn import Engine, Model
 from streamrnn.kernels import rnn
+from streamrnn.kernels.product import STREAMS, pack, padded
 
 STEPS = 1000
 TOLERANCE = 2e-5
@@ -39,8 +40,8 @@ def test_reservoir_agrees_with_the_oracle():
     W_ih, W_hh = rng.normal(size=(H, n_in)).astype("f"), (rng.normal(size=(H, H)) / H).astype("f")
     b, leak = rng.normal(size=H).astype("f"), rng.uniform(0.01, 1, H).astype("f")
     h = rng.normal(size=(n, H))
-    state, rows, z = h.astype("f"), np.arange(n), np.zeros((n, H), "f")
-    packed = np.ascontiguousarray(W_ih.T), np.ascontiguousarray(W_hh.T)
+    state, rows, z = h.astype("f"), np.arange(n), np.zeros((STREAMS, 2 * padded(H)), "f")
+    packed = pack(W_ih.T), pack(W_hh.T)
     h = state.astype(float)
     for _ in range(STEPS):
         x = rng.normal(size=(n, n_in)).astype("f")

@@ -19,9 +19,11 @@ from streamrnn.kernels import rnn
 from streamrnn.kernels.clock import day_phase
 from streamrnn.kernels.gru import gru
 from streamrnn.kernels.lstm import lstm
+from streamrnn.kernels.memory import prefetch_row
 from streamrnn.kernels.normalise import STATS, denormalise, observe
 from streamrnn.kernels.normalise import init as init_stats
 from streamrnn.kernels.numerics import bounded, fma32
+from streamrnn.kernels.product import padded
 from streamrnn.kernels.readout import linear, softmax
 from streamrnn.kernels.rls import init as init_rls
 from streamrnn.kernels.rls import learn, predict
@@ -42,32 +44,19 @@ from .program import (
     NORMALISER_FIXED,
     RNN_RELU,
     RNN_TANH,
-    S_B_OUT,
-    S_CLOCK,
-    S_FEATURES,
-    S_HEAD,
-    S_IN,
-    S_MEAN,
-    S_NET,
-    S_NORMALISER,
-    S_ONLINE,
-    S_OUT,
-    S_P,
-    S_RING,
-    S_SEEN,
-    S_U_PREV,
-    S_W,
-    S_W_OUT,
-    S_X_HELD,
-    S_Y_PREV,
     STATE,
     TILE,
     W_HH,
     W_IH,
+    read_sizes,
 )
 from .table import COUNT, EPOCH, LAST_EPOCH
 
 __all__ = ["Answers", "advance", "clear_row"]
+
+
+PREFETCH_FROM = 1 << 20
+"""Bytes of all streams' state from which a wave's rows are asked for ahead: less stays in the second-level cache."""
 
 
 class Answers(NamedTuple):
@@ -90,61 +79,64 @@ def _matrix(flat, start, rows, columns):
 
 
 @kernel
-def clear_row(program, slab, slot):
-    """Give a slot the state of a stream that has seen nothing, whatever was there before."""
-    sizes = program.sizes
-    n_in = sizes[S_IN]
+def _clear(sizes, program, slab, slot):
+    n_in = sizes.n_in
     row = slab.state[slot]
     row[:] = np.float32(0.0)
     slab.ring[slot] = np.float32(0.0)
     init_score(slab.detector[slot])
-    if sizes[S_NORMALISER] == NORMALISER_FIXED:
+    if sizes.normaliser == NORMALISER_FIXED:
         for k in range(n_in):
-            row[sizes[S_X_HELD] + k] = program.weights[sizes[S_MEAN] + k]
-    if sizes[S_ONLINE]:
-        F = sizes[S_FEATURES]
+            row[sizes.x_held + k] = program.weights[sizes.mean + k]
+    if sizes.online:
+        F = sizes.features
         adapt = slab.adapt[slot]
         init_stats(_matrix(adapt, 0, n_in, STATS))
-        P = _matrix(adapt, sizes[S_P], F, F)
-        w = _matrix(adapt, sizes[S_W], n_in, F)
-        init_rls(P, w, F - 1 - sizes[S_NET], program.learning)
+        P = _matrix(adapt, sizes.p, F, F)
+        w = _matrix(adapt, sizes.w, n_in, F)
+        init_rls(P, w, F - 1 - sizes.n_net, program.learning)
+
+
+@kernel
+def clear_row(program, slab, slot):
+    """Give a slot the state of a stream that has seen nothing, whatever was there before."""
+    _clear(read_sizes(program), program, slab, slot)
 
 
 @kernel
 def _fill(sizes, row, has_forecast, x, filled, missing):
     """Put something in the place of missing channels: the forecast, else the last value seen (at first the mean)."""
-    for k in range(sizes[S_IN]):
+    for k in range(sizes.n_in):
         value = x[k]
         if np.isnan(value):
             missing[k] = 1
-            seen = row[sizes[S_SEEN] + k] > np.float32(0.0)
-            at = sizes[S_Y_PREV] if has_forecast and seen else sizes[S_X_HELD]
+            seen = row[sizes.seen + k] > np.float32(0.0)
+            at = sizes.y_prev if has_forecast and seen else sizes.x_held
             filled[k] = row[at + k]
         else:
             missing[k] = 0
             filled[k] = value
-            row[sizes[S_X_HELD] + k] = value
-            row[sizes[S_SEEN] + k] = np.float32(1.0)
+            row[sizes.x_held + k] = value
+            row[sizes.seen + k] = np.float32(1.0)
 
 
 @kernel
 def _features(sizes, state, h, u, phi):
     """phi = [h, u, 1]: what the online readout sees."""
-    H = sizes[S_FEATURES] - 1 - sizes[S_NET]
+    H = sizes.features - 1 - sizes.n_net
     for j in range(H):
         phi[j] = state[h + j]
-    for k in range(sizes[S_NET]):
+    for k in range(sizes.n_net):
         phi[H + k] = u[k]
-    phi[sizes[S_FEATURES] - 1] = 1.0
+    phi[sizes.features - 1] = 1.0
 
 
 @kernel
-def _normalise(program, x, u):
+def _normalise(sizes, program, x, u):
     """u = (x - mean) / scale, or x itself, within the limit that keeps every later sum finite."""
-    sizes = program.sizes
-    n_in = sizes[S_IN]
-    if sizes[S_NORMALISER] == NORMALISER_FIXED:
-        at = sizes[S_MEAN]
+    n_in = sizes.n_in
+    if sizes.normaliser == NORMALISER_FIXED:
+        at = sizes.mean
         for k in range(n_in):
             u[k] = bounded((bounded(x[k]) - program.weights[at + k]) / program.weights[at + n_in + k])
     else:
@@ -153,17 +145,16 @@ def _normalise(program, x, u):
 
 
 @kernel
-def _before(program, slab, work, x, t, has, j, slot, count, i, answers):
+def _before(sizes, program, slab, work, x, t, has, j, slot, count, i, answers):
     """Everything that happens to one sample before the network sees it; work.u[j] receives the network's input."""
-    sizes = program.sizes
-    n_in = sizes[S_IN]
+    n_in = sizes.n_in
     row = slab.state[slot]
-    has_forecast = sizes[S_HEAD] == FORECAST and count > 0
+    has_forecast = sizes.head == FORECAST and count > 0
     filled = work.x[j]
     u = work.u[j]
     missing = answers.missing[i]
     _fill(sizes, row, has_forecast, x, filled, missing)
-    y_prev = row[sizes[S_Y_PREV] : sizes[S_Y_PREV] + sizes[S_OUT]]
+    y_prev = row[sizes.y_prev : sizes.y_prev + sizes.n_out]
     score(
         filled,
         missing,
@@ -178,19 +169,19 @@ def _before(program, slab, work, x, t, has, j, slot, count, i, answers):
         answers.edge,
         answers.cause,
     )
-    if sizes[S_NORMALISER] == NORMALISER_CAUSAL:
-        F = sizes[S_FEATURES]
+    if sizes.normaliser == NORMALISER_CAUSAL:
+        F = sizes.features
         adapt = slab.adapt[slot]
         observe(filled, missing, _matrix(adapt, 0, n_in, STATS), u[:n_in])
         if count > 0:
-            P = _matrix(adapt, sizes[S_P], F, F)
-            w = _matrix(adapt, sizes[S_W], n_in, F)
+            P = _matrix(adapt, sizes.p, F, F)
+            w = _matrix(adapt, sizes.w, n_in, F)
             last = program.layers[program.layers.shape[0] - 1, STATE]
-            _features(sizes, row, last, row[sizes[S_U_PREV] : sizes[S_U_PREV] + sizes[S_NET]], work.phi)
+            _features(sizes, row, last, row[sizes.u_prev : sizes.u_prev + sizes.n_net], work.phi)
             learn(work.phi, u[:n_in], missing, P, w, work.gain, program.learning)
     else:
-        _normalise(program, filled, u)
-    if sizes[S_CLOCK]:
+        _normalise(sizes, program, filled, u)
+    if sizes.clock:
         day_phase(t if has & HAS_T else np.int64(0), u[n_in:])
 
 
@@ -204,8 +195,8 @@ def _layers(program, slab, work, n):
         H = layer[HIDDEN]
         gates = 4 if kind in (LSTM, GRU) else 1
         columns = 3 * H if kind == GRU else gates * H
-        W_ih = _matrix(program.weights, layer[W_IH], layer[N_IN], columns)
-        W_hh = _matrix(program.weights, layer[W_HH], H, columns)
+        W_ih = program.weights[layer[W_IH] : layer[W_IH] + layer[N_IN] * padded(columns)]
+        W_hh = program.weights[layer[W_HH] : layer[W_HH] + H * padded(columns)]
         b = program.weights[layer[BIAS] : layer[BIAS] + gates * H]
         if d == 0:
             src, src_rows, off = work.u, work.rows, np.int64(0)
@@ -226,29 +217,28 @@ def _layers(program, slab, work, n):
 
 
 @kernel
-def _readout(program, slab, work, n, y):
+def _readout(sizes, program, slab, work, n, y):
     """y[work.outs[j]] of the n streams of the wave, in the channels' own units where it is a forecast."""
-    sizes = program.sizes
-    n_in = sizes[S_IN]
+    n_in = sizes.n_in
     last = program.layers[program.layers.shape[0] - 1]
-    if sizes[S_ONLINE]:
-        F = sizes[S_FEATURES]
+    if sizes.online:
+        F = sizes.features
         for j in range(n):
             slot = work.slots[j]
             adapt = slab.adapt[slot]
-            w = _matrix(adapt, sizes[S_W], n_in, F)
+            w = _matrix(adapt, sizes.w, n_in, F)
             _features(sizes, slab.state[slot], last[STATE], work.u[j], work.phi)
             predict(work.phi, w, work.forecast)
             denormalise(work.forecast, _matrix(adapt, 0, n_in, STATS), y[work.outs[j]])
         return
-    W = _matrix(program.weights, sizes[S_W_OUT], last[HIDDEN], sizes[S_OUT])
-    b = program.weights[sizes[S_B_OUT] : sizes[S_B_OUT] + sizes[S_OUT]]
+    W = program.weights[sizes.w_out : sizes.w_out + last[HIDDEN] * padded(sizes.n_out)]
+    b = program.weights[sizes.b_out : sizes.b_out + sizes.n_out]
     linear(slab.state, work.slots, last[STATE], W, b, y, work.outs, work.z, n)
-    if sizes[S_HEAD] == CLASSIFY:
+    if sizes.head == CLASSIFY:
         for j in range(n):
             softmax(y[work.outs[j]])
-    elif sizes[S_HEAD] == FORECAST and sizes[S_NORMALISER] == NORMALISER_FIXED:
-        at = sizes[S_MEAN]
+    elif sizes.head == FORECAST and sizes.normaliser == NORMALISER_FIXED:
+        at = sizes.mean
         for j in range(n):
             yj = y[work.outs[j]]
             for k in range(n_in):
@@ -259,26 +249,26 @@ def _readout(program, slab, work, n, y):
 def _after(sizes, slab, meta, work, x, j, slot, i, answers):
     """Remember the sample and the output, and count it."""
     row = slab.state[slot]
-    ring = sizes[S_RING]
-    for k in range(sizes[S_NET]):
-        row[sizes[S_U_PREV] + k] = work.u[j, k]
-    for k in range(sizes[S_OUT]):
-        row[sizes[S_Y_PREV] + k] = answers.y[i, k]
+    ring = sizes.ring
+    for k in range(sizes.n_net):
+        row[sizes.u_prev + k] = work.u[j, k]
+    for k in range(sizes.n_out):
+        row[sizes.y_prev + k] = answers.y[i, k]
     if ring > 0:
-        entry = slab.ring[slot, meta[slot, COUNT] % ring]
-        n_in = sizes[S_IN]
+        entry = slab.ring[slot, np.uint64(meta[slot, COUNT]) % np.uint64(ring)]
+        n_in = sizes.n_in
         for k in range(n_in):
             entry[k] = x[k]
-        for k in range(sizes[S_OUT]):
+        for k in range(sizes.n_out):
             entry[n_in + k] = answers.y[i, k]
-        entry[n_in + sizes[S_OUT]] = answers.score[i]
+        entry[n_in + sizes.n_out] = answers.score[i]
     meta[slot, COUNT] += 1
     answers.seen[i] = meta[slot, COUNT]
     answers.epoch[i] = meta[slot, EPOCH]
 
 
 @kernel
-def _wave(program, slab, table, work, x, t, has, slots, fresh, n, answers):
+def _wave(sizes, program, slab, table, work, x, t, has, slots, fresh, n, answers):
     """Step the n rows work.outs[:n], all of different streams."""
     meta = table.meta
     for j in range(n):
@@ -290,13 +280,13 @@ def _wave(program, slab, table, work, x, t, has, slots, fresh, n, answers):
                 table.head[LAST_EPOCH] += 1
                 meta[slot, EPOCH] = table.head[LAST_EPOCH]
                 meta[slot, COUNT] = 0
-            clear_row(program, slab, slot)
-        _before(program, slab, work, x[i], t[i], has[i], j, slot, meta[slot, COUNT], i, answers)
+            _clear(sizes, program, slab, slot)
+        _before(sizes, program, slab, work, x[i], t[i], has[i], j, slot, meta[slot, COUNT], i, answers)
     _layers(program, slab, work, n)
-    _readout(program, slab, work, n, answers.y)
+    _readout(sizes, program, slab, work, n, answers.y)
     for j in range(n):
         i = work.outs[j]
-        _after(program.sizes, slab, meta, work, x[i], j, slots[i], i, answers)
+        _after(sizes, slab, meta, work, x[i], j, slots[i], i, answers)
 
 
 @kernel
@@ -305,6 +295,9 @@ def advance(program, slab, table, work, x, t, has, slots, fresh, start, stop, st
 
     stamp int64 (capacity,) holds no value above `mark` on entry; returns the largest that it holds on return.
     """
+    # Numbers, not an array: the compiler would have to read an array's again after every store.
+    sizes = read_sizes(program)
+    spread = slab.state.nbytes + slab.detector.nbytes > PREFETCH_FROM
     i = start
     while i < stop:
         mark += 1
@@ -316,7 +309,10 @@ def advance(program, slab, table, work, x, t, has, slots, fresh, start, stop, st
                     break
                 stamp[slot] = mark
                 work.outs[n] = i
+                if spread:
+                    prefetch_row(slab.state, slot)
+                    prefetch_row(slab.detector, slot)
                 n += 1
             i += 1
-        _wave(program, slab, table, work, x, t, has, slots, fresh, n, answers)
+        _wave(sizes, program, slab, table, work, x, t, has, slots, fresh, n, answers)
     return mark

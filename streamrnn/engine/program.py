@@ -10,12 +10,25 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from streamrnn._jit import kernel
 from streamrnn.kernels import normalise, rls, score
+from streamrnn.kernels.product import STREAMS, pack, padded
 from streamrnn.model import Model, ModelSpec
 
-__all__ = ["Layout", "Program", "Slab", "Work", "build_program", "new_slab", "new_work", "state_names"]
+__all__ = [
+    "Layout",
+    "Program",
+    "Sizes",
+    "Slab",
+    "Work",
+    "build_program",
+    "new_slab",
+    "new_work",
+    "read_sizes",
+    "state_names",
+]
 
-TILE = 32
+TILE = 48
 """Streams that one wave steps together: enough to reuse each weight from the nearest cache."""
 
 RNN_TANH, RNN_RELU, LSTM, GRU, RESERVOIR = range(5)
@@ -25,27 +38,33 @@ KINDS = {"rnn_tanh": RNN_TANH, "rnn_relu": RNN_RELU, "lstm": LSTM, "gru": GRU, "
 KIND, N_IN, HIDDEN, STATE, W_IH, W_HH, BIAS, LEAK = range(8)
 LAYER_COLUMNS = 8
 
-# Entries of Program.sizes, int64. X_HELD to Y_PREV are offsets in a slab's float32 row; STATS to W in its float64 row.
-(
-    S_IN,
-    S_NET,
-    S_OUT,
-    S_HEAD,
-    S_ONLINE,
-    S_NORMALISER,
-    S_CLOCK,
-    S_W_OUT,
-    S_B_OUT,
-    S_MEAN,
-    S_X_HELD,
-    S_SEEN,
-    S_U_PREV,
-    S_Y_PREV,
-    S_P,
-    S_W,
-    S_FEATURES,
-    S_RING,
-) = range(18)
+
+class Sizes(NamedTuple):
+    """Widths, kinds and offsets of a program, as plain numbers.
+
+    `x_held`, `seen`, `u_prev` and `y_prev` are columns of a slab's `state`; `p` and `w` of its `adapt`; `w_out`,
+    `b_out` and `mean` places in the weights; `features` the online readout's regressors; `ring` its length.
+    """
+
+    n_in: int
+    n_net: int
+    n_out: int
+    head: int
+    online: int
+    normaliser: int
+    clock: int
+    ring: int
+    x_held: int
+    seen: int
+    u_prev: int
+    y_prev: int
+    p: int
+    w: int
+    features: int
+    w_out: int
+    b_out: int
+    mean: int
+
 
 FORECAST, CLASSIFY, REGRESS = range(3)
 NORMALISER_NONE, NORMALISER_FIXED, NORMALISER_CAUSAL = range(3)
@@ -56,13 +75,40 @@ LINE = 16  # float32 in a cache line
 
 
 class Program(NamedTuple):
-    """sizes int64 (18,), layers int64 (depth, LAYER_COLUMNS), weights float32 (all,), detector and learning float64."""
+    """sizes int64, in the order of `Sizes`; layers int64 (depth, LAYER_COLUMNS), weights float32 (all,), each matrix as
+    `product.pack` gives it; detector and learning float64, the values of their SETTINGS."""
 
     sizes: npt.NDArray[np.int64]
     layers: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float32]
     detector: npt.NDArray[np.float64]
     learning: npt.NDArray[np.float64]
+
+
+@kernel
+def read_sizes(program: Program) -> Sizes:
+    """The program's sizes as a `Sizes` of numbers."""
+    s = program.sizes
+    return Sizes(
+        s[0],
+        s[1],
+        s[2],
+        s[3],
+        s[4],
+        s[5],
+        s[6],
+        s[7],
+        s[8],
+        s[9],
+        s[10],
+        s[11],
+        s[12],
+        s[13],
+        s[14],
+        s[15],
+        s[16],
+        s[17],
+    )
 
 
 class Slab(NamedTuple):
@@ -168,28 +214,34 @@ def build_program(model: Model, ring: int) -> Program:
             layer.n_in,
             layer.hidden,
             layout.parts[f"h_l{i}"][1],
-            place(W_ih),
-            place(W_hh),
+            place(pack(W_ih)),
+            place(pack(W_hh)),
             place(bias),
             place(leak),
         )
-    sizes = np.zeros(18, np.int64)
-    sizes[[S_IN, S_NET, S_OUT, S_RING]] = spec.n_in, spec.n_net, spec.n_out, ring
-    sizes[S_HEAD] = HEAD_CODES[spec.head]
-    sizes[S_NORMALISER] = NORMALISER_CODES[spec.normaliser]
-    sizes[[S_ONLINE, S_CLOCK]] = spec.readout == "online", spec.clock
-    for entry, name in ((S_X_HELD, "x_held"), (S_SEEN, "seen"), (S_U_PREV, "u_prev"), (S_Y_PREV, "y_prev")):
-        sizes[entry] = layout.parts[name][1]
-    if spec.readout == "online":
-        sizes[[S_P, S_W, S_FEATURES]] = layout.parts["P"][1], layout.parts["w"][1], spec.n_features
-    else:
-        sizes[S_W_OUT] = place(model.arrays["readout.weight"].T)
-        sizes[S_B_OUT] = place(model.arrays["readout.bias"])
-    if spec.normaliser == "fixed":
+    online = spec.readout == "online"
+    sizes = Sizes(
+        n_in=spec.n_in,
+        n_net=spec.n_net,
+        n_out=spec.n_out,
+        head=HEAD_CODES[spec.head],
+        online=online,
+        normaliser=NORMALISER_CODES[spec.normaliser],
+        clock=spec.clock,
+        ring=ring,
+        **{name: layout.parts[name][1] for name in ("x_held", "seen", "u_prev", "y_prev")},
+        p=layout.parts["P"][1] if online else 0,
+        w=layout.parts["w"][1] if online else 0,
+        features=spec.n_features if online else 0,
+        w_out=0 if online else place(pack(model.arrays["readout.weight"].T)),
+        b_out=0 if online else place(model.arrays["readout.bias"]),
         # Mean, then scale, side by side.
-        sizes[S_MEAN] = place(np.concatenate([model.arrays["normaliser.mean"], model.arrays["normaliser.scale"]]))
+        mean=place(np.concatenate([model.arrays["normaliser.mean"], model.arrays["normaliser.scale"]]))
+        if spec.normaliser == "fixed"
+        else 0,
+    )
     return Program(
-        sizes,
+        np.array(sizes, np.int64),
         layers,
         np.concatenate(chunks),
         np.array([spec.detector.get(k, v) for k, v in score.SETTINGS.items()], np.float64),
@@ -210,12 +262,14 @@ def new_slab(model: Model, capacity: int, ring: int) -> Slab:
 
 def new_work(model: Model) -> Work:
     spec = model.spec
-    widest = max(4 * layer.hidden for layer in spec.layers)
+    # A GRU's second product begins at its second block of columns, and ends in whole blocks.
+    widest = max(layer.hidden + padded(3 * layer.hidden) for layer in spec.layers)
+    widest = max(widest, *(padded(4 * layer.hidden) for layer in spec.layers), padded(spec.n_out))
     features = spec.n_features if spec.readout == "online" else 0
     return Work(
         np.zeros((TILE, spec.n_in), np.float32),
         np.zeros((TILE, spec.n_net), np.float32),
-        np.zeros((TILE, max(widest, spec.n_out)), np.float32),
+        np.zeros((STREAMS, widest), np.float32),
         np.arange(TILE, dtype=np.int64),
         np.zeros(TILE, np.int64),
         np.zeros(TILE, np.int64),

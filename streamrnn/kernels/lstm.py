@@ -12,30 +12,47 @@ from __future__ import annotations
 
 from streamrnn._jit import kernel
 
-from .numerics import fma32, sigmoid32, tanh32
-from .product import accumulate, fill
+from .numerics import sigmoid_denominator, tanh_fraction
+from .product import STREAMS, accumulate, fill, padded
+from .vector import LANES, load16, store16
 
 __all__ = ["lstm"]
+
+
+@kernel
+def _gated(gate, x):
+    """sigmoid(gate) tanh(x), with one division."""
+    p, q = tanh_fraction(x)
+    return p / (q * sigmoid_denominator(gate))
+
+
+@kernel
+def _cell(i, f, g, c):
+    """sigmoid(f) c + sigmoid(i) tanh(g)."""
+    return c / sigmoid_denominator(f) + _gated(i, g)
 
 
 @kernel
 def lstm(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, z, n):
     """Advance h = state[rows[s], h : h + H] and c = state[rows[s], h + H : h + 2H] in place.
 
-    Arguments as in `rnn`, with W_ih float32 (n_in, 4H), W_hh (H, 4H), b (4H,), z (tile, >= 4H).
+    Arguments as in `rnn`, with 4H columns of weights and biases.
     """
-    fill(z, n, b)
-    accumulate(z, 0, n, src, src_rows, src_off, W_ih)
-    accumulate(z, 0, n, state, rows, h, W_hh)
     H = b.shape[0] // 4
-    for s in range(n):
-        zi = z[s, :H]
-        zf = z[s, H : 2 * H]
-        zg = z[s, 2 * H : 3 * H]
-        zo = z[s, 3 * H : 4 * H]
-        hs = state[rows[s], h : h + H]
-        cs = state[rows[s], h + H : h + 2 * H]
-        for j in range(H):
-            c = fma32(sigmoid32(zf[j]), cs[j], sigmoid32(zi[j]) * tanh32(zg[j]))
-            cs[j] = c
-            hs[j] = sigmoid32(zo[j]) * tanh32(c)
+    whole = H - H % LANES
+    for first in range(0, n, STREAMS):
+        m = min(STREAMS, n - first)
+        fill(z, m, b)
+        accumulate(z, 0, m, src, src_rows, first, src_off, W_ih, W_ih.shape[0] // padded(4 * H))
+        accumulate(z, 0, m, state, rows, first, h, W_hh, H)
+        for s in range(m):
+            zs = z[s]
+            hs = state[rows[first + s], h : h + H]
+            cs = state[rows[first + s], h + H : h + 2 * H]
+            for j in range(0, whole, LANES):
+                c = _cell(load16(zs, j), load16(zs, H + j), load16(zs, 2 * H + j), load16(cs, j))
+                store16(cs, j, c)
+                store16(hs, j, _gated(load16(zs, 3 * H + j), c))
+            for j in range(whole, H):
+                cs[j] = _cell(zs[j], zs[H + j], zs[2 * H + j], cs[j])
+                hs[j] = _gated(zs[3 * H + j], cs[j])

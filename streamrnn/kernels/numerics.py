@@ -1,4 +1,4 @@
-"""Scalar functions shared by every kernel: fused multiply-add, tanh, sigmoid, exp.
+"""Functions shared by every kernel, for a float32 or for sixteen of them (`vector.Vec16`): tanh, sigmoid, exp.
 
 They use only `+ - * / sqrt fma`, which IEEE 754 rounds alike on every machine, so their bits do not depend on a
 mathematics library, a vector width or a compiler's mood. `tests/test_numerics.py` measures the errors stated here.
@@ -7,54 +7,45 @@ mathematics library, a vector width or a compiler's mood. `tests/test_numerics.p
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from streamrnn._jit import kernel
 
-__all__ = ["EXP_CLAMP", "LIMIT", "TANH_CLAMP", "bounded", "exp32", "fma32", "fma64", "sigmoid32", "tanh32"]
+from .vector import fma32, least, most, power_of_two, select_less, size_of
+
+__all__ = [
+    "EXP_CLAMP",
+    "LIMIT",
+    "TANH_CLAMP",
+    "bounded",
+    "exp32",
+    "fma32",
+    "fma64",
+    "sigmoid32",
+    "sigmoid_denominator",
+    "tanh32",
+    "tanh_fraction",
+]
 
 LIMIT = np.float32(1e12)
 """Inputs and rectified units are clamped to ±LIMIT: no product of them with a legal weight (model.weights) can
 overflow float32, so an infinity or NaN cannot arise inside a network."""
 
 
-def _fma(typ: types.Type):  # type: ignore[no-untyped-def]
-    """An intrinsic for a * b + c with a single rounding; LLVM vectorises it inside loops."""
-
-    @intrinsic
-    def fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]  # noqa: ARG001
-        signature = typ(typ, typ, typ)
-
-        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
-            return builder.fma(*args)
-
-        return signature, codegen
-
-    return fma
-
-
-fma32 = _fma(types.float32)
-fma64 = _fma(types.float64)
-
-
-_ONE = np.float32(1.0)
-_TWO = np.float32(2.0)
-_HALF = np.float32(0.5)
-
-
 @intrinsic
-def _power_of_two(typingctx, n):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """2^n as float32 for an int32 n in [-126, 127], written straight into the exponent bits."""
-    signature = types.float32(types.int32)
+def fma64(typingctx, a, b, c):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """a b + c in float64 with a single rounding."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
-        i32 = args[0].type
-        biased = builder.add(args[0], i32(127))
-        return builder.bitcast(builder.shl(biased, i32(23)), ir.FloatType())
+        return builder.fma(*args)
 
-    return signature, codegen
+    return types.float64(types.float64, types.float64, types.float64), codegen
+
+
+_ZERO = np.float32(0.0)
+_ONE = np.float32(1.0)
+_TWO = np.float32(2.0)
 
 
 EXP_CLAMP = np.float32(86.0)
@@ -76,17 +67,27 @@ def exp32(x):
     x = n ln 2 + r with |r| <= ln 2 / 2 (Cody and Waite's two-part ln 2), exp(r) by a minimax polynomial, and 2^n
     in the exponent bits.
     """
-    x = min(max(x, -EXP_CLAMP), EXP_CLAMP)
+    x = least(most(x, -EXP_CLAMP), EXP_CLAMP)
     n = fma32(x, _LOG2E, _ROUND) - _ROUND
     r = fma32(n, -_LN2_LOW, fma32(n, -_LN2_HIGH, x))
     p = fma32(fma32(fma32(fma32(_E6, r, _E5), r, _E4), r, _E3), r, _E2)
-    return (fma32(r * r, p, r) + _ONE) * _power_of_two(np.int32(n))
+    return (fma32(r * r, p, r) + _ONE) * power_of_two(n)
+
+
+SIGMOID_CLAMP = np.float32(50.0)
+"""sigmoid(-50) = 2e-22 is as small as a gate gets; its denominator times tanh's stays far from overflow."""
+
+
+@kernel
+def sigmoid_denominator(x):
+    """q with sigmoid(x) = 1 / q, and q - 1 = exp(-x); x is clamped to ±SIGMOID_CLAMP."""
+    return _ONE + exp32(-least(most(x, -SIGMOID_CLAMP), SIGMOID_CLAMP))
 
 
 @kernel
 def sigmoid32(x):
     """1 / (1 + exp(-x)) for a finite float32; absolute error at most 1.5e-7, always in (0, 1]."""
-    return _ONE / (_ONE + exp32(-x))
+    return _ONE / sigmoid_denominator(x)
 
 
 TANH_CLAMP = np.float32(9.02)
@@ -99,21 +100,29 @@ _T0, _T1, _T2, _T3 = (np.float32(c) for c in (-0.3333314358, 0.1332586985, -0.05
 
 
 @kernel
-def tanh32(x):
-    """tanh of a finite float32, at most 4 ulp from the truth; odd, and never beyond ±1.
+def tanh_fraction(x):
+    """p, q with tanh(x) = p / q, so that a product of gates needs one division; |p| < q < 1.4e8.
 
-    (1 - z) with z = 2 / (exp(2|x|) + 1) from TANH_SMALL on, where the subtraction only shrinks z's error, and an
-    odd polynomial below. Both are computed and one is selected, so that loops over it vectorise.
+    With E = exp(2|x|): p = ±(E - 1) and q = E + 1 from TANH_SMALL on, where the subtraction does not cancel; below, p
+    is an odd polynomial times q. Both are computed and one is selected, as vectors do.
     """
-    a = min(abs(x), TANH_CLAMP)
-    z = _TWO / (exp32(a + a) + _ONE)
+    a = least(size_of(x), TANH_CLAMP)
+    e = exp32(a + a)
+    q = e + _ONE
     s = x * x
     small = fma32(x * s, fma32(fma32(fma32(_T3, s, _T2), s, _T1), s, _T0), x)
-    large = _ONE - z
-    return small if a < TANH_SMALL else (-large if x < np.float32(0.0) else large)
+    large = e - _ONE
+    return select_less(a, TANH_SMALL, small * q, select_less(x, _ZERO, -large, large)), q
+
+
+@kernel
+def tanh32(x):
+    """tanh of a finite float32, at most 4 ulp from the truth; odd, and never beyond ±1."""
+    p, q = tanh_fraction(x)
+    return p / q
 
 
 @kernel
 def bounded(x):
     """x clamped to ±LIMIT."""
-    return min(max(x, -LIMIT), LIMIT)
+    return least(most(x, -LIMIT), LIMIT)

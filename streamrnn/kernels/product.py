@@ -6,11 +6,34 @@ parts of one sum, so neither the vector width nor the number of streams in a til
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from streamrnn._jit import kernel
 
-from .numerics import fma32
+from .tile import BLOCK, STREAMS, WIDE, tile_many, tile_one, tile_one_wide, tile_some
 
-__all__ = ["accumulate", "fill"]
+__all__ = ["STREAMS", "accumulate", "fill", "pack", "padded"]
+
+_SOME = STREAMS // 3
+
+
+@kernel
+def padded(columns):
+    """Columns, rounded up to whole blocks."""
+    return -(-columns // BLOCK) * BLOCK
+
+
+def pack(W: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Weights (K, m) by input, as the kernels take them: float32 (K * padded(m),), block by block of columns.
+
+    A block's rows stand one after the other, so that a product walks through memory in one direction. Columns that
+    fill up the last block are zero.
+    """
+    K, m = W.shape
+    wide = np.zeros((K, padded(m)), np.float32)
+    wide[:, :m] = W
+    return np.ascontiguousarray(wide.reshape(K, -1, BLOCK).transpose(1, 0, 2)).ravel()
 
 
 @kernel
@@ -24,33 +47,28 @@ def fill(z, n, b):
 
 
 @kernel
-def accumulate(z, col, n, src, rows, off, W):
-    """z[s, col + j] = fma(W[k, j], src[rows[s], off + k], z[s, col + j]) for k ascending, s < n.
+def accumulate(z, col, n, src, rows, first, off, W, K):
+    """z[s, col + j] = fma(W[k, j], src[rows[first + s], off + k], z[s, col + j]) for k = 0, 1, ..., K - 1 and s < n.
 
-    z float32 (tile, columns), src float32 (any, any), rows int64 (tile,), W float32 (K, m) packed by input, so that a
-    row of W meets one input and m outputs. Four inputs are taken at a time, which keeps z in registers between
-    them; the order of the additions stays k = 0, 1, 2, ...
+    z float32 (>= n, >= col + columns), src float32 (any, any), rows int64, W float32 (columns * K,) from `pack`, whose
+    columns are whole blocks: z needs room for them, and what is beyond the last true column keeps its value.
     """
-    K, m = W.shape
-    whole = K - K % 4
-    for k in range(0, whole, 4):
-        w0 = W[k]
-        w1 = W[k + 1]
-        w2 = W[k + 2]
-        w3 = W[k + 3]
-        for s in range(n):
-            x = src[rows[s]]
-            x0 = x[off + k]
-            x1 = x[off + k + 1]
-            x2 = x[off + k + 2]
-            x3 = x[off + k + 3]
-            zs = z[s, col : col + m]
-            for j in range(m):
-                zs[j] = fma32(w3[j], x3, fma32(w2[j], x2, fma32(w1[j], x1, fma32(w0[j], x0, zs[j]))))
-    for k in range(whole, K):
-        wk = W[k]
-        for s in range(n):
-            xk = src[rows[s], off + k]
-            zs = z[s, col : col + m]
-            for j in range(m):
-                zs[j] = fma32(wk[j], xk, zs[j])
+    blocks = W.shape[0] // (K * BLOCK)
+    s = 0
+    while s + STREAMS <= n:
+        for g in range(blocks):
+            tile_many(W, g, K, src, rows, first + s, off, z, s, col + g * BLOCK)
+        s += STREAMS
+    while s + _SOME <= n and _SOME > 1:
+        for g in range(blocks):
+            tile_some(W, g, K, src, rows, first + s, off, z, s, col + g * BLOCK)
+        s += _SOME
+    while s < n:
+        g = 0
+        while g + WIDE <= blocks:
+            tile_one_wide(W, g, K, src, rows, first + s, off, z, s, col + g * BLOCK)
+            g += WIDE
+        while g < blocks:
+            tile_one(W, g, K, src, rows, first + s, off, z, s, col + g * BLOCK)
+            g += 1
+        s += 1

@@ -7,20 +7,23 @@ import numpy as np
 from streamrnn._jit import kernel
 
 from .numerics import exp32
-from .product import accumulate, fill
+from .product import STREAMS, accumulate, fill, padded
 
 __all__ = ["linear", "softmax"]
 
 
 @kernel
 def linear(state, rows, h, W, b, y, y_rows, z, n):
-    """y[y_rows[s]] = W h + b with h = state[rows[s], h : h + H]; W float32 (H, n_out), b (n_out,), z scratch."""
-    fill(z, n, b)
-    accumulate(z, 0, n, state, rows, h, W)
-    m = b.shape[0]
-    for s in range(n):
-        for j in range(m):
-            y[y_rows[s], j] = z[s, j]
+    """y[y_rows[s]] = W h + b for s < n, h = state[rows[s], h : h + H]; b (n_out,), W packed, z scratch as in `rnn`."""
+    n_out = b.shape[0]
+    H = W.shape[0] // padded(n_out)
+    for first in range(0, n, STREAMS):
+        m = min(STREAMS, n - first)
+        fill(z, m, b)
+        accumulate(z, 0, m, state, rows, first, h, W, H)
+        for s in range(m):
+            for j in range(n_out):
+                y[y_rows[first + s], j] = z[s, j]
 
 
 @kernel
