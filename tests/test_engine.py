@@ -372,6 +372,17 @@ def test_a_flood_of_new_ids_keeps_exact_events_and_spares_the_burst_in_flight():
     assert kinds == {"created": 5000, "evicted": 4997}
 
 
+def test_events_that_nobody_asks_for_are_bounded_and_their_loss_is_counted():
+    engine = Engine(MODEL, capacity=2)
+    for a in range(0, 20_000, 100):
+        engine.step_many([f"s{i}" for i in range(a, a + 100)], np.ones((100, 2)))
+    kept = engine.events()
+    assert len(kept) + engine.events_lost == 20_000 + 19_998
+    assert len(kept) < 10_000
+    assert (kept[-1].kind, kept[-1].stream) == ("created", "s19999")
+    assert engine.events() == []
+
+
 def test_engines_refuse_impossible_options():
     for options in ({"capacity": 0}, {"capacity": 1.5}, {"ring": -1}, {"idle_ttl": 0}, {"idle_ttl": -3.0}):
         with pytest.raises(ConfigError, match=next(iter(options))):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from collections import deque
 
 import numpy as np
+import numpy.typing as npt
 
 from streamrnn.burst import Burst, Results
 from streamrnn.errors import ConfigError
@@ -14,6 +16,7 @@ from streamrnn.model import Model
 from . import admission
 from .admission import DONE, EVENT_ROOM, FULL, WIDER, Samples, admit, new_events
 from .advance import Answers, advance, clear_row
+from .frame import new_frame
 from .outputs import Event
 from .program import build_program, make_layout, new_slab, new_work
 from .table import GENERATION, LAST_EPOCH, lookup, new_table
@@ -57,11 +60,17 @@ class Core:
         self._table = new_table(capacity, secrets.randbits(64))
         self._table.head[LAST_EPOCH] = epoch
         self._events = new_events(_EVENT_BUFFER)
-        self._kept_events: list[Event] = []
+        self._kept_events: deque[Event] = deque(maxlen=_EVENT_BUFFER + 2 * capacity)
+        self.events_lost = 0
+        """Events that nobody asked for in time: the oldest are dropped from twice the capacity on."""
         self._stamp = np.zeros(capacity, np.int64)
         self._mark = 0
         self._slots = np.zeros(1024, np.int64)
         self._fresh = np.zeros(1024, np.uint8)
+        self._one = Results(1, self.n_in, self.n_out)
+        self._sample = np.zeros((1, self.n_in), np.float32)
+        self._scratch = (np.zeros(1, np.int64), np.zeros(1, np.uint8), np.zeros(1, np.int64), np.zeros(1, np.uint8))
+        self._frame = self._make_frame()
 
     @property
     def n_in(self) -> int:
@@ -143,16 +152,32 @@ class Core:
         ids = np.zeros((self.capacity, width), np.uint8)
         ids[:, : old.shape[1]] = old
         self._table = self._table._replace(ids=ids)
+        self._frame = self._make_frame()
+
+    def _make_frame(self) -> npt.NDArray[np.int64]:
+        """The arrays that a step of one sample needs, as one argument (`frame`)."""
+        one = answers_of(self._one)
+        return new_frame(
+            self._program, self._slab, self._table, self._work, (self._stamp,), one, (self._sample,), self._scratch
+        )
 
     def events(self) -> list[Event]:
-        """What happened to streams since the last call, in order."""
-        events, self._kept_events = self._kept_events, []
-        e = self._events
-        for i in range(int(e.n[0])):
-            kind, reason = _EVENTS[int(e.kind[i])]
-            events.append(Event(kind, bytes(e.ids[i, : e.lengths[i]]).decode(), reason, int(e.seen[i])))
-        e.n[0] = 0
+        """What happened to streams since the last call, in order (but see `events_lost`)."""
+        self._keep_events()
+        events = list(self._kept_events)
+        self._kept_events.clear()
         return events
+
+    def _keep_events(self, *more: Event) -> None:
+        """Make room in the compiled code's buffer of events by moving them to ours, with `more` behind them."""
+        e, kept = self._events, self._kept_events
+        n = int(e.n[0])
+        self.events_lost += max(0, len(kept) + n + len(more) - (kept.maxlen or 0))
+        for i in range(n):
+            kind, reason = _EVENTS[int(e.kind[i])]
+            kept.append(Event(kind, bytes(e.ids[i, : e.lengths[i]]).decode(), reason, int(e.seen[i])))
+        e.n[0] = 0
+        kept.extend(more)
 
     def _find(self, stream: str) -> int:
         if not isinstance(stream, str) or not stream or len(stream) > MAX_ID:
@@ -168,7 +193,7 @@ class Core:
         if len(stream) > self._table.ids.shape[1]:
             self._widen(len(stream))
         if int(self._events.n[0]) + EVENT_ROOM > _EVENT_BUFFER:
-            self._kept_events = self.events()
+            self._keep_events()
         samples = Samples(
             np.zeros((1, self.n_in), np.float32),
             np.zeros(1, np.int64),

@@ -16,6 +16,7 @@ from streamrnn.ids import check_id
 from .admission import Samples
 from .advance import advance, clear_row
 from .core import Core, answers_of
+from .frame import step_handle, step_id
 from .outputs import Event, Output, Outputs, StreamState
 from .queries import alive, lookup_all, newly_stale, oldest_idle, times_go_back, touch_handles
 from .snapshot import check_state, read_state, write_state
@@ -24,6 +25,8 @@ from .table import ALIVE, COUNT, EPOCH, FLAGS, LAST_EPOCH, LAST_T, LIVE, RECV, S
 __all__ = ["Engine"]
 
 Streams = Sequence[str] | npt.NDArray[np.int64]
+
+_FLOAT32 = np.dtype(np.float32)
 
 
 class Engine(Core):
@@ -47,10 +50,44 @@ class Engine(Core):
         since the Unix epoch; `reset` forgets the state first. Raises WrongWidth, NotFinite, BadTime, BadId,
         StaleHandle; then nothing has changed.
         """
-        streams = np.array([stream], np.int64) if isinstance(stream, (int, np.integer)) else [stream]
-        x = np.asarray(x)
-        if x.ndim != 1:
+        sample = self._sample
+        try:
+            x = np.asarray(x)
+            if x.dtype != _FLOAT32:
+                with np.errstate(over="ignore"):
+                    x = x.astype(np.float32)
+        except (TypeError, ValueError):
+            raise WrongWidth(f"x is {x!r:.60}; one sample is ({self.n_in},) numbers") from None
+        if x.shape != sample.shape[1:]:
             raise WrongWidth(f"x has shape {x.shape}; one sample has shape ({self.n_in},)")
+        has = HAS_RESET if reset else 0
+        if t is not None:
+            t = _time(t)
+            has |= HAS_T
+        sample[0] = x
+        now = time.time_ns()
+        if isinstance(stream, str):
+            encoded = np.frombuffer(check_id(stream), np.uint8)
+            slot, self._mark = step_id(self._frame, encoded, t or 0, has, now, self._ttl, self._mark)
+        else:
+            slot, self._mark = step_handle(self._frame, _handle(stream), t or 0, has, now, self._ttl, self._mark)
+        if slot < 0:
+            return self._step_slowly(stream, x, t, reset)
+        one = self._one
+        # A search in bytes is quicker than NumPy's any() by most of a microsecond.
+        missing = one.missing[0]
+        return Output(
+            one.y[0].copy(),
+            one.score.item(0),
+            one.flag.item(0) != 0,
+            self.model.cause_name(one.cause.item(0)),
+            one.count.item(0),
+            tuple(np.flatnonzero(missing).tolist()) if b"\x01" in missing.tobytes() else (),
+        )
+
+    def _step_slowly(self, stream: str | int, x: npt.NDArray[np.float32], t: int | None, reset: bool) -> Output:
+        """A step that the quick way refused: a stream that is new or was idle, or an error that wants its words."""
+        streams = [stream] if isinstance(stream, str) else np.array([stream], np.int64)
         return self.step_many(streams, x[None, :], None if t is None else [t], reset)[0]
 
     def step_many(
@@ -117,7 +154,7 @@ class Engine(Core):
         while row < n:
             row = self._ingest(samples, n, now, results, row)
             if row < n:
-                self._kept_events = self.events()
+                self._keep_events()
 
     def _step_handles(
         self,
@@ -226,14 +263,14 @@ class Engine(Core):
         self._table.meta[slot, EPOCH] = self._table.head[LAST_EPOCH]
         self._table.meta[slot, COUNT] = 0
         self._table.meta[slot, FLAGS] &= ~SEEN_T
-        self._kept_events = [*self.events(), Event("reset", stream, "request", n)]
+        self._keep_events(Event("reset", stream, "request", n))
 
     def evict(self, stream: str) -> None:
         """Forget a stream altogether; its handles become stale. Raises UnknownStream."""
         slot = self._slot(stream)
         n = int(self._table.meta[slot, COUNT])
         remove(self._table, slot)
-        self._kept_events = [*self.events(), Event("evicted", stream, "request", n)]
+        self._keep_events(Event("evicted", stream, "request", n))
 
     def evict_idle(self, now: int) -> int:
         """Evict every stream idle for longer than `idle_ttl` at receipt time `now` (ns); returns how many."""
@@ -241,7 +278,7 @@ class Engine(Core):
             return 0
         total = 0
         while True:
-            self._kept_events = self.events()
+            self._keep_events()
             done, more = oldest_idle(self._table, self._events, now - self._ttl)
             total += int(done)
             if not more:
@@ -318,6 +355,18 @@ class Engine(Core):
         spare.stale(time.time_ns(), 1)
         spare.evict("a")
         spare.evict_idle(2**62)
+
+
+def _time(t: object) -> int:
+    if not isinstance(t, (int, np.integer)) or isinstance(t, bool) or not -(2**63) <= t < 2**63:
+        raise BadTime(f"t is {t!r}; it must be an integer of ns that fits 64 bits")
+    return int(t)
+
+
+def _handle(stream: object) -> int:
+    if not isinstance(stream, (int, np.integer)) or isinstance(stream, bool) or not -(2**63) <= stream < 2**63:
+        raise StaleHandle(f"{stream!r:.60} is neither a stream id nor a handle; ask engine.handles()")
+    return int(stream)
 
 
 def _times(t: npt.ArrayLike, n: int) -> npt.NDArray[np.int64]:
