@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from streamrnn._jit import kernel
-from streamrnn.kernels.numerics import EXP_CLAMP, LIMIT, bounded, exp32, fma32, fma64, sigmoid32, tanh32
+from streamrnn.kernels.numerics import EXP_CLAMP, LIMIT, bounded, exp32, fma, sigmoid32, tanh32
 from streamrnn.kernels.readout import softmax
 
 
@@ -29,13 +29,8 @@ def _map_exp(x, y):
 
 
 @kernel
-def _fma32(a, b, c):
-    return fma32(a, b, c)
-
-
-@kernel
-def _fma64(a, b, c):
-    return fma64(a, b, c)
+def _fma(a, b, c):
+    return fma(a, b, c)
 
 
 def apply(f, x):
@@ -93,9 +88,9 @@ def test_extreme_arguments_stay_finite(function):
 def test_fma_rounds_once():
     a = np.float32(1 + 2**-12)
     # a * a = 1 + 2^-11 + 2^-24: the product alone would lose its last bit.
-    assert _fma32(a, a, np.float32(-1 - 2**-11)) == np.float32(2**-24)
+    assert _fma(a, a, np.float32(-1 - 2**-11)) == np.float32(2**-24)
     b = 1 + 2.0**-30
-    assert _fma64(b, b, -1 - 2.0**-29) == 2.0**-60
+    assert _fma(b, b, -1 - 2.0**-29) == 2.0**-60
 
 
 def test_bounded():

@@ -9,34 +9,54 @@ from hypothesis import strategies as st
 from reference_adaptive import Kalman
 
 from streamrnn._jit import kernel
-from streamrnn.kernels.rls import SETTINGS, init, learn, predict
+from streamrnn.kernels.rls import SETTINGS, init, learn, packed, predict, unpack, whole
 
 PARAMS = np.array(list(SETTINGS.values()))
 
 
 class Readout:
-    """The kernels' arrays for one stream."""
+    """The kernels' arrays for one stream, as the engine lays them out."""
 
     def __init__(self, n_out, n_features, first=0, prior=SETTINGS["prior"], drift=SETTINGS["drift"]):
-        self.P = np.ones((n_features, n_features))
-        self.w = np.ones((n_out, n_features))
-        self.gain = np.ones(n_features)
+        n = whole(n_features)
+        self.n_features = n_features
+        self.packed, self.rows, self.pending = np.ones(packed(n_features)), np.ones((n_out, n)), np.ones(n + 1)
+        self.gain = np.ones(n)
         self.params = np.array([prior, drift])
-        init(self.P, self.w, first, self.params)
+        init(self.packed, self.rows, self.pending, first, self.params)
+
+    @property
+    def arrays(self):
+        return self.packed, self.rows, self.pending, self.gain, self.params
+
+    @property
+    def P(self):  # noqa: N802 - the covariance is called P everywhere
+        """The whole covariance of the true features."""
+        n = self.n_features
+        return unpack(self.packed, self.pending, self.params[0])[:n, :n]
+
+    @property
+    def w(self):
+        return self.rows[:, : self.n_features]
+
+    def phi(self, values):
+        padded = np.zeros(self.gain.size)
+        padded[: self.n_features] = values
+        return padded
 
     def learn(self, phi, target, missing=None):
         target = np.asarray(target, np.float32)
         missing = np.zeros(target.size, np.uint8) if missing is None else np.asarray(missing, np.uint8)
-        learn(phi, target, missing, self.P, self.w, self.gain, self.params)
+        learn(self.phi(phi), target, missing, *self.arrays)
 
     def predict(self, phi):
         un = np.empty(self.w.shape[0], np.float32)
-        predict(phi, self.w, un)
+        predict(self.phi(phi), self.rows, un)
         return un
 
 
 @kernel
-def _recurrent(n, every, size, P, w, gain, params, phi, target, missing):
+def _recurrent(n, every, size, P, w, pending, gain, params, phi, target, missing):
     """Forecast a signal from six lags and a constant for n samples: noise, a constant, steps of `size` every so often.
 
     Returns the largest weight and entry of P ever met; NaN sticks.
@@ -53,34 +73,36 @@ def _recurrent(n, every, size, P, w, gain, params, phi, target, missing):
         quiet = (i // (2 * every)) % 2 == 1
         noise = 0.0 if quiet else float(state >> np.uint64(11)) * 2.0**-53 - 0.5
         target[0] = min(max(level + noise, -6.0), 6.0)
-        learn(phi, target, missing, P, w, gain, params)
+        learn(phi, target, missing, P, w, pending, gain, params)
         for k in range(5):
             phi[5 - k] = phi[4 - k]
         phi[0] = target[0]
         if i % 1000 == 0:
-            for a in range(phi.size):
-                for value in (abs(w[0, a]), abs(P[a, a])):
-                    if not value <= worst:
-                        worst = value
+            for a in range(w.shape[1]):
+                value = abs(w[0, a])
+                if not value <= worst:
+                    worst = value
+            for a in range(P.size):
+                if not abs(P[a]) <= worst:
+                    worst = abs(P[a])
     return worst
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("n_features", [1, 3, 8, 71])
-def test_against_the_oracle(dtype, n_features):
+@pytest.mark.parametrize("n_features", [1, 3, 8, 9, 71])
+def test_against_the_oracle(n_features):
     rng = np.random.default_rng(n_features)
     n_out = min(n_features, 3)
     ours = Readout(n_out, n_features, drift=1e-4)
     oracle = Kalman(n_out, n_features, 0, prior=SETTINGS["prior"], drift=1e-4)
     for _ in range(800):
-        phi = rng.normal(size=n_features).astype(dtype)
+        phi = rng.normal(size=n_features)
         target = rng.normal(size=n_out).astype(np.float32)
         missing = rng.random(n_out) < 0.3
         ours.learn(phi, target, missing)
         oracle.learn(phi.astype(float), target.astype(float), ~missing)
     np.testing.assert_allclose(ours.w, oracle.w, rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(ours.P, oracle.P, rtol=1e-8, atol=1e-10)
-    phi = rng.normal(size=n_features).astype(dtype)
+    phi = rng.normal(size=n_features)
     np.testing.assert_allclose(ours.predict(phi), oracle.predict(phi.astype(float)), rtol=1e-5, atol=1e-6)
 
 
@@ -125,13 +147,11 @@ def test_the_covariance_stays_symmetric_to_the_bit_and_positive(seed, n_features
     assert np.diag(ours.P).max() <= SETTINGS["prior"] + SETTINGS["drift"]
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_ten_million_samples(dtype):
+def test_ten_million_samples():
     ours = Readout(1, 7)
-    phi = np.zeros(7, dtype)
-    phi[6] = 1.0
+    phi = ours.phi([0, 0, 0, 0, 0, 0, 1])
     target, missing = np.zeros(1, np.float32), np.zeros(1, np.uint8)
-    worst = _recurrent(10_000_000, 50_000, 6.0, ours.P, ours.w, ours.gain, ours.params, phi, target, missing)
+    worst = _recurrent(10_000_000, 50_000, 6.0, *ours.arrays, phi, target, missing)
     assert worst < 20.0
     np.testing.assert_array_equal(ours.P, ours.P.T)
     assert np.linalg.eigvalsh(ours.P).min() > 0.0
@@ -139,11 +159,11 @@ def test_ten_million_samples(dtype):
 
 def test_a_million_constant_samples_wind_nothing_up():
     ours = Readout(1, 20)
-    phi, target, missing = np.full(20, 0.7), np.full(1, 0.5, np.float32), np.zeros(1, np.uint8)
+    phi, target, missing = ours.phi(np.full(20, 0.7)), np.full(1, 0.5, np.float32), np.zeros(1, np.uint8)
     for _ in range(1000):
-        learn(phi, target, missing, ours.P, ours.w, ours.gain, ours.params)
-    _repeat(1_000_000, phi, target, missing, ours.P, ours.w, ours.gain, ours.params)
-    assert ours.predict(phi)[0] == pytest.approx(0.5, abs=1e-6)
+        learn(phi, target, missing, *ours.arrays)
+    _repeat(1_000_000, phi, target, missing, *ours.arrays)
+    assert ours.predict(phi[:20])[0] == pytest.approx(0.5, abs=1e-6)
     assert np.diag(ours.P).max() <= SETTINGS["prior"] + SETTINGS["drift"]
     # And then it still learns something else, without a jolt.
     rng = np.random.default_rng(7)
@@ -155,6 +175,6 @@ def test_a_million_constant_samples_wind_nothing_up():
 
 
 @kernel
-def _repeat(n, phi, target, missing, P, w, gain, params):
+def _repeat(n, phi, target, missing, P, w, pending, gain, params):
     for _ in range(n):
-        learn(phi, target, missing, P, w, gain, params)
+        learn(phi, target, missing, P, w, pending, gain, params)

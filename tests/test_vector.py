@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streamrnn._jit import kernel
+from streamrnn.kernels.memory import load8, load16, load_some, store8, store16, store_some
 from streamrnn.kernels.numerics import exp32, sigmoid32, tanh32
 from streamrnn.kernels.product import STREAMS, accumulate, pack, padded
-from streamrnn.kernels.vector import LANES, fma32, least, load16, most, select_less, size_of, store16
+from streamrnn.kernels.vector import (
+    LANES,
+    bits,
+    first,
+    fma,
+    least,
+    less,
+    most,
+    only,
+    select,
+    select_less,
+    size_of,
+    total,
+    totals,
+    widen_high,
+    widen_low,
+)
 
 
 @kernel
 def _all(a, b, c):
-    return fma32(a, b, c) - least(a, b) * most(b, c) + select_less(a, c, -a, b / size_of(c))
+    return fma(a, b, c) - least(a, b) * most(b, c) + select_less(a, c, -a, b / size_of(c))
 
 
 @kernel
@@ -69,3 +88,78 @@ def test_packed_weights_hold_every_weight_once():
     assert packed.size == 3 * 64
     assert sorted(packed[packed > 0].tolist()) == W.ravel().tolist()
     assert packed[: 3 * 32].reshape(3, 32).tolist() == W[:, :32].tolist()
+
+
+@kernel
+def _masked(a, b, n, out):
+    """Per lane: a where a < b and among the first n, else -1; returns the masks as integers."""
+    x, y = load8(a, 0), load8(b, 0)
+    chosen = less(x, y) & first(x, n)
+    store8(out, 0, select(chosen, x, -1.0))
+    return bits(chosen), bits(less(x, y) | only(x, n)), total(x)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=16, max_size=16), st.integers(0, 8))
+def test_masks_choose_lanes(values, n):
+    a, b, out = np.array(values[:8]), np.array(values[8:]), np.empty(8)
+    both, either, summed = _masked(a, b, n, out)
+    chosen = (a < b) & (np.arange(8) < n)
+    assert both == sum(1 << k for k in range(8) if chosen[k])
+    assert either == sum(1 << k for k in range(8) if a[k] < b[k] or k == n)
+    assert out.tolist() == np.where(chosen, a, -1.0).tolist()
+    assert summed == ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]))
+
+
+@kernel
+def _totals(rows, out):
+    v = totals(
+        load8(rows[0], 0),
+        load8(rows[1], 0),
+        load8(rows[2], 0),
+        load8(rows[3], 0),
+        load8(rows[4], 0),
+        load8(rows[5], 0),
+        load8(rows[6], 0),
+        load8(rows[7], 0),
+    )
+    store8(out, 0, v)
+    for k in range(8):
+        out[8 + k] = total(load8(rows[k], 0))
+
+
+def test_eight_totals_at_once_have_the_bits_of_one():
+    rows, out = np.random.default_rng(3).normal(scale=1e3, size=(8, 8)), np.empty(16)
+    _totals(rows, out)
+    assert out[:8].tobytes() == out[8:].tobytes()
+    assert out[:8] == pytest.approx(rows.sum(axis=1))
+
+
+@kernel
+def _some(row, at, n, out32, row64, out64):
+    v = load16(row, 0)
+    mask = first(v, n)
+    store_some(out32, at, mask, load_some(row, at, mask, np.float32(9.0)) + np.float32(1.0))
+    w = load8(row64, 0)
+    store8(out64, 0, load_some(row64, 0, first(w, n), w + w))
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 8, 16])
+def test_only_the_lanes_of_a_mask_touch_memory(n):
+    row, row64 = np.arange(40, dtype=np.float32), np.arange(8.0)
+    out32, out64 = np.full(40, -1, np.float32), np.empty(8)
+    _some(row, 20, n, out32, row64, out64)
+    assert out32[20 : 20 + n].tolist() == (row[20 : 20 + n] + 1).tolist()
+    assert (np.delete(out32, slice(20, 20 + n)) == -1).all()
+    assert out64.tolist() == [k if k < n else 2 * k for k in range(8)]
+
+
+@kernel
+def _wide(row, out):
+    store8(out, 0, widen_low(load16(row, 0)))
+    store8(out, 8, widen_high(load16(row, 0)))
+
+
+def test_widening_keeps_values_and_places():
+    row, out = np.random.default_rng(4).normal(size=16).astype(np.float32), np.empty(16)
+    _wide(row, out)
+    assert out.tolist() == row.tolist()

@@ -22,7 +22,7 @@ from streamrnn.kernels.lstm import lstm
 from streamrnn.kernels.memory import prefetch_row
 from streamrnn.kernels.normalise import STATS, denormalise, observe
 from streamrnn.kernels.normalise import init as init_stats
-from streamrnn.kernels.numerics import bounded, fma32
+from streamrnn.kernels.numerics import bounded, fma
 from streamrnn.kernels.product import padded
 from streamrnn.kernels.readout import linear, softmax
 from streamrnn.kernels.rls import init as init_rls
@@ -78,8 +78,17 @@ def _matrix(flat, start, rows, columns):
     return flat[start : start + rows * columns].reshape((rows, columns))
 
 
+@inlined
+def _learned(sizes, adapt, work):
+    """P, w and the pending update of a stream's online readout."""
+    F = work.phi.size
+    packed = sizes.w - sizes.p
+    w = _matrix(adapt, sizes.w, sizes.n_in, F)
+    return adapt[sizes.p : sizes.p + packed], w, adapt[sizes.pending : sizes.pending + F + 1]
+
+
 @kernel
-def _clear(sizes, program, slab, slot):
+def _clear(sizes, program, slab, work, slot):
     n_in = sizes.n_in
     row = slab.state[slot]
     row[:] = np.float32(0.0)
@@ -89,18 +98,16 @@ def _clear(sizes, program, slab, slot):
         for k in range(n_in):
             row[sizes.x_held + k] = program.weights[sizes.mean + k]
     if sizes.online:
-        F = sizes.features
         adapt = slab.adapt[slot]
-        init_stats(_matrix(adapt, 0, n_in, STATS))
-        P = _matrix(adapt, sizes.p, F, F)
-        w = _matrix(adapt, sizes.w, n_in, F)
-        init_rls(P, w, F - 1 - sizes.n_net, program.learning)
+        init_stats(_matrix(adapt, sizes.stats, n_in, STATS))
+        P, w, pending = _learned(sizes, adapt, work)
+        init_rls(P, w, pending, sizes.features - 1 - sizes.n_net, program.learning)
 
 
 @kernel
-def clear_row(program, slab, slot):
+def clear_row(program, slab, work, slot):
     """Give a slot the state of a stream that has seen nothing, whatever was there before."""
-    _clear(read_sizes(program), program, slab, slot)
+    _clear(read_sizes(program), program, slab, work, slot)
 
 
 @kernel
@@ -122,7 +129,7 @@ def _fill(sizes, row, has_forecast, x, filled, missing):
 
 @kernel
 def _features(sizes, state, h, u, phi):
-    """phi = [h, u, 1]: what the online readout sees."""
+    """phi = [h, u, 1, 0, ...]: what the online readout sees, in whole vectors."""
     H = sizes.features - 1 - sizes.n_net
     for j in range(H):
         phi[j] = state[h + j]
@@ -170,15 +177,13 @@ def _before(sizes, program, slab, work, x, t, has, j, slot, count, i, answers):
         answers.cause,
     )
     if sizes.normaliser == NORMALISER_CAUSAL:
-        F = sizes.features
         adapt = slab.adapt[slot]
-        observe(filled, missing, _matrix(adapt, 0, n_in, STATS), u[:n_in])
+        observe(filled, missing, _matrix(adapt, sizes.stats, n_in, STATS), u[:n_in])
         if count > 0:
-            P = _matrix(adapt, sizes.p, F, F)
-            w = _matrix(adapt, sizes.w, n_in, F)
+            P, w, pending = _learned(sizes, adapt, work)
             last = program.layers[program.layers.shape[0] - 1, STATE]
             _features(sizes, row, last, row[sizes.u_prev : sizes.u_prev + sizes.n_net], work.phi)
-            learn(work.phi, u[:n_in], missing, P, w, work.gain, program.learning)
+            learn(work.phi, u[:n_in], missing, P, w, pending, work.gain, program.learning)
     else:
         _normalise(sizes, program, filled, u)
     if sizes.clock:
@@ -222,14 +227,13 @@ def _readout(sizes, program, slab, work, n, y):
     n_in = sizes.n_in
     last = program.layers[program.layers.shape[0] - 1]
     if sizes.online:
-        F = sizes.features
         for j in range(n):
             slot = work.slots[j]
             adapt = slab.adapt[slot]
-            w = _matrix(adapt, sizes.w, n_in, F)
+            w = _learned(sizes, adapt, work)[1]
             _features(sizes, slab.state[slot], last[STATE], work.u[j], work.phi)
             predict(work.phi, w, work.forecast)
-            denormalise(work.forecast, _matrix(adapt, 0, n_in, STATS), y[work.outs[j]])
+            denormalise(work.forecast, _matrix(adapt, sizes.stats, n_in, STATS), y[work.outs[j]])
         return
     W = program.weights[sizes.w_out : sizes.w_out + last[HIDDEN] * padded(sizes.n_out)]
     b = program.weights[sizes.b_out : sizes.b_out + sizes.n_out]
@@ -242,7 +246,7 @@ def _readout(sizes, program, slab, work, n, y):
         for j in range(n):
             yj = y[work.outs[j]]
             for k in range(n_in):
-                yj[k] = fma32(bounded(yj[k]), program.weights[at + n_in + k], program.weights[at + k])
+                yj[k] = fma(bounded(yj[k]), program.weights[at + n_in + k], program.weights[at + k])
 
 
 @kernel
@@ -280,7 +284,7 @@ def _wave(sizes, program, slab, table, work, x, t, has, slots, fresh, n, answers
                 table.head[LAST_EPOCH] += 1
                 meta[slot, EPOCH] = table.head[LAST_EPOCH]
                 meta[slot, COUNT] = 0
-            _clear(sizes, program, slab, slot)
+            _clear(sizes, program, slab, work, slot)
         _before(sizes, program, slab, work, x[i], t[i], has[i], j, slot, meta[slot, COUNT], i, answers)
     _layers(program, slab, work, n)
     _readout(sizes, program, slab, work, n, answers.y)

@@ -68,7 +68,9 @@ class Core:
         self._slots = np.zeros(1024, np.int64)
         self._fresh = np.zeros(1024, np.uint8)
         self._one = Results(1, self.n_in, self.n_out)
+        self._one_y = self._one.y[0]
         self._sample = np.zeros((1, self.n_in), np.float32)
+        self._row, self._row_shape = self._sample[0], (self.n_in,)
         self._scratch = (np.zeros(1, np.int64), np.zeros(1, np.uint8), np.zeros(1, np.int64), np.zeros(1, np.uint8))
         self._frame = self._make_frame()
 
@@ -222,7 +224,7 @@ class Core:
             fresh,
         )
         slot = int(slots[0])
-        clear_row(self._program, self._slab, slot)
+        clear_row(self._program, self._slab, self._work, slot)
         return slot
 
     def _id(self, slot: int) -> str:

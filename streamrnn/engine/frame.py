@@ -125,9 +125,14 @@ def _infinite(x):
     return found
 
 
+@inlined
+def _refused(why, mark):
+    return why, mark, np.float32(0.0), np.uint8(0), np.int32(-1), np.int64(0), False
+
+
 @kernel
 def _step(frame, slot, t, has, now, ttl, mark):
-    """Check the sample in the frame's row of samples, and advance the slot by it: (slot or why not, mark)."""
+    """Check the sample in the frame's row of samples, and advance the slot by it."""
     program, slab, table, work, stamp, answers = _open(frame)
     n = _FIELDS
     x = _array(np.float32, 2, frame, 34 * n)
@@ -137,11 +142,11 @@ def _step(frame, slot, t, has, now, ttl, mark):
     fresh = _array(np.uint8, 1, frame, 38 * n)
     row = table.meta[slot]
     if _infinite(x[0]):
-        return INFINITE, mark
+        return _refused(INFINITE, mark)
     if ttl > 0 and now - row[RECV] > ttl:
-        return IDLE, mark
+        return _refused(IDLE, mark)
     if has & HAS_T and row[FLAGS] & SEEN_T and t < row[LAST_T] and not has & HAS_RESET:
-        return BACK, mark
+        return _refused(BACK, mark)
     if has & HAS_T:
         row[LAST_T] = t
         row[FLAGS] |= SEEN_T
@@ -150,22 +155,27 @@ def _step(frame, slot, t, has, now, ttl, mark):
     flags[0] = has
     slots[0] = slot
     fresh[0] = 1 if has & HAS_RESET else 0
-    return slot, advance(program, slab, table, work, x, times, flags, slots, fresh, 0, 1, stamp, mark, answers)
+    mark = advance(program, slab, table, work, x, times, flags, slots, fresh, 0, 1, stamp, mark, answers)
+    missing = False
+    for k in range(answers.missing.shape[1]):
+        missing = missing or answers.missing[0, k] != 0
+    return slot, mark, answers.score[0], answers.flag[0], answers.cause[0], answers.seen[0], missing
 
 
 @kernel
 def step_handle(frame, handle, t, has, now, ttl, mark):
-    """Advance the stream of a handle by the sample in the frame; (slot or why it was refused, mark).
+    """Advance the stream of a handle by the sample in the frame.
 
-    `t` and `now` in ns, `has` the HAS_ bits of the sample, `ttl` in ns with 0 for never, `mark` as in `advance`. A
-    sample that was refused has changed nothing.
+    `t` and `now` in ns, `has` the HAS_ bits of the sample, `ttl` in ns with 0 for never, `mark` as in `advance`. Returns
+    (slot or why it was refused, mark, score, flag, cause, samples seen, whether a channel was missing); y and the missing
+    channels stand in the frame's answers. A sample that was refused has changed nothing.
     """
     table = _open(frame)[2]
     slot = handle & _SLOT_MASK
     if handle < 0 or slot >= table.meta.shape[0]:
-        return STALE_HANDLE, mark
+        return _refused(STALE_HANDLE, mark)
     if table.meta[slot, FLAGS] == 0 or table.meta[slot, GENERATION] != handle >> 32:
-        return STALE_HANDLE, mark
+        return _refused(STALE_HANDLE, mark)
     return _step(frame, slot, t, has, now, ttl, mark)
 
 
@@ -174,5 +184,5 @@ def step_id(frame, stream, t, has, now, ttl, mark):
     """The same for a stream by its id, uint8 (n,); UNKNOWN where it is not alive."""
     slot = lookup(_open(frame)[2], stream, 0, stream.shape[0])
     if slot < 0:
-        return UNKNOWN, mark
+        return _refused(UNKNOWN, mark)
     return _step(frame, slot, t, has, now, ttl, mark)

@@ -5,7 +5,8 @@ The layout is data, not code: one compiled `advance` runs every model, so nothin
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ from streamrnn._jit import kernel
 from streamrnn.kernels import normalise, rls, score
 from streamrnn.kernels.product import STREAMS, pack, padded
 from streamrnn.model import Model, ModelSpec
+
+T = TypeVar("T", bound=np.generic)
 
 __all__ = [
     "Layout",
@@ -42,8 +45,9 @@ LAYER_COLUMNS = 8
 class Sizes(NamedTuple):
     """Widths, kinds and offsets of a program, as plain numbers.
 
-    `x_held`, `seen`, `u_prev` and `y_prev` are columns of a slab's `state`; `p` and `w` of its `adapt`; `w_out`,
-    `b_out` and `mean` places in the weights; `features` the online readout's regressors; `ring` its length.
+    `x_held`, `seen`, `u_prev` and `y_prev` are columns of a slab's `state`; `p`, `w`, `pending` and `stats` of its
+    `adapt`; `w_out`, `b_out` and `mean` places in the weights; `features` the online readout's regressors; `ring` its
+    length.
     """
 
     n_in: int
@@ -60,6 +64,8 @@ class Sizes(NamedTuple):
     y_prev: int
     p: int
     w: int
+    pending: int
+    stats: int
     features: int
     w_out: int
     b_out: int
@@ -68,10 +74,12 @@ class Sizes(NamedTuple):
 
 FORECAST, CLASSIFY, REGRESS = range(3)
 NORMALISER_NONE, NORMALISER_FIXED, NORMALISER_CAUSAL = range(3)
+_ONLINE = {"p": "P", "w": "w", "pending": "pending", "stats": "stats"}
 HEAD_CODES = {"forecast": FORECAST, "classify": CLASSIFY, "regress": REGRESS}
 NORMALISER_CODES = {"none": NORMALISER_NONE, "fixed": NORMALISER_FIXED, "causal": NORMALISER_CAUSAL}
 
-LINE = 16  # float32 in a cache line
+LINE = 64
+"""Bytes of a cache line."""
 
 
 class Program(NamedTuple):
@@ -108,13 +116,15 @@ def read_sizes(program: Program) -> Sizes:
         s[15],
         s[16],
         s[17],
+        s[18],
+        s[19],
     )
 
 
 class Slab(NamedTuple):
     """What belongs to streams, a row for each slot: `state` float32 (h and c of every layer, then the last sample seen,
-    which channels were ever seen, the network's last input, the last output), `adapt` float64 (normaliser, P and w of
-    the online readout), `detector` float64, `ring` float32 (capacity, length, n_in + n_out + 1)."""
+    which channels were ever seen, the network's last input, the last output), `adapt` float64 (P, w and pending update
+    of the online readout, normaliser), `detector` float64, `ring` float32 (capacity, length, n_in + n_out + 1)."""
 
     state: npt.NDArray[np.float32]
     adapt: npt.NDArray[np.float64]
@@ -135,6 +145,27 @@ class Work(NamedTuple):
     phi: npt.NDArray[np.float64]
     gain: npt.NDArray[np.float64]
     forecast: npt.NDArray[np.float32]
+
+
+def _lines(n: int, dtype: npt.DTypeLike) -> int:
+    """Elements that n of them take in whole cache lines."""
+    line = LINE // np.dtype(dtype).itemsize
+    return -(-n // line) * line
+
+
+def zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Zeros that begin with a cache line: a vector that straddles two takes twice the time to load."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    raw = np.zeros(size + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def aligned(array: npt.NDArray[T]) -> npt.NDArray[T]:
+    """A copy that begins with a cache line."""
+    copy = zeros(array.shape, array.dtype)
+    copy[...] = array
+    return copy
 
 
 class Layout(NamedTuple):
@@ -165,13 +196,19 @@ def make_layout(spec: ModelSpec) -> Layout:
         at += width
     adapt = 0
     if spec.readout == "online":
-        F = spec.n_features
-        for name, shape in (("stats", (spec.n_in, normalise.STATS)), ("P", (F, F)), ("w", (spec.n_out, F))):
+        F = rls.whole(spec.n_features)
+        shapes: dict[str, tuple[int, ...]] = {
+            "P": (rls.packed(F),),
+            "w": (spec.n_out, F),
+            "pending": (F + 1,),
+            "stats": (spec.n_in, normalise.STATS),
+        }
+        for name, shape in shapes.items():
             parts[name] = ("adapt", adapt, shape)
-            adapt += shape[0] * shape[1]
+            adapt += _lines(math.prod(shape), np.float64)
     detector = score.size(spec.n_in, spec.clock)
     parts["detector"] = ("detector", 0, (detector,))
-    return Layout(parts, -(-at // LINE) * LINE, adapt, detector)
+    return Layout(parts, _lines(at, np.float32), adapt, detector)
 
 
 def state_names(spec: ModelSpec) -> tuple[str, ...]:
@@ -200,7 +237,7 @@ def build_program(model: Model, ring: int) -> Program:
     def place(array: np.ndarray) -> int:
         nonlocal used
         flat = np.ascontiguousarray(array, np.float32).ravel()
-        padded = np.zeros(-(-flat.size // LINE) * LINE, np.float32)
+        padded = np.zeros(_lines(flat.size, np.float32), np.float32)
         padded[: flat.size] = flat
         chunks.append(padded)
         start, used = used, used + padded.size
@@ -230,8 +267,7 @@ def build_program(model: Model, ring: int) -> Program:
         clock=spec.clock,
         ring=ring,
         **{name: layout.parts[name][1] for name in ("x_held", "seen", "u_prev", "y_prev")},
-        p=layout.parts["P"][1] if online else 0,
-        w=layout.parts["w"][1] if online else 0,
+        **{field: layout.parts[name][1] if online else 0 for field, name in _ONLINE.items()},
         features=spec.n_features if online else 0,
         w_out=0 if online else place(pack(model.arrays["readout.weight"].T)),
         b_out=0 if online else place(model.arrays["readout.bias"]),
@@ -243,7 +279,7 @@ def build_program(model: Model, ring: int) -> Program:
     return Program(
         np.array(sizes, np.int64),
         layers,
-        np.concatenate(chunks),
+        aligned(np.concatenate(chunks)),
         np.array([spec.detector.get(k, v) for k, v in score.SETTINGS.items()], np.float64),
         np.array([spec.learning.get(k, v) for k, v in rls.SETTINGS.items()], np.float64),
     )
@@ -253,10 +289,10 @@ def new_slab(model: Model, capacity: int, ring: int) -> Slab:
     """Zeroed rows for every slot. The operating system commits a page when it is first written, not before."""
     layout, spec = make_layout(model.spec), model.spec
     return Slab(
-        np.zeros((capacity, layout.state_width), np.float32),
-        np.zeros((capacity, layout.adapt_width), np.float64),
-        np.zeros((capacity, layout.detector_width), np.float64),
-        np.zeros((capacity, ring, spec.n_in + spec.n_out + 1), np.float32),
+        zeros((capacity, layout.state_width), np.float32),
+        zeros((capacity, layout.adapt_width), np.float64),
+        zeros((capacity, layout.detector_width), np.float64),
+        zeros((capacity, ring, spec.n_in + spec.n_out + 1), np.float32),
     )
 
 
@@ -265,15 +301,15 @@ def new_work(model: Model) -> Work:
     # A GRU's second product begins at its second block of columns, and ends in whole blocks.
     widest = max(layer.hidden + padded(3 * layer.hidden) for layer in spec.layers)
     widest = max(widest, *(padded(4 * layer.hidden) for layer in spec.layers), padded(spec.n_out))
-    features = spec.n_features if spec.readout == "online" else 0
+    features = rls.whole(spec.n_features) if spec.readout == "online" else 0
     return Work(
-        np.zeros((TILE, spec.n_in), np.float32),
-        np.zeros((TILE, spec.n_net), np.float32),
-        np.zeros((STREAMS, widest), np.float32),
+        zeros((TILE, spec.n_in), np.float32),
+        zeros((TILE, spec.n_net), np.float32),
+        zeros((STREAMS, _lines(widest, np.float32)), np.float32),
         np.arange(TILE, dtype=np.int64),
         np.zeros(TILE, np.int64),
         np.zeros(TILE, np.int64),
-        np.zeros(features, np.float64),
-        np.zeros(features, np.float64),
-        np.zeros(spec.n_out, np.float32),
+        zeros((features,), np.float64),
+        zeros((features,), np.float64),
+        zeros((spec.n_out,), np.float32),
     )

@@ -13,9 +13,10 @@ import numpy as np
 
 from streamrnn._jit import kernel
 
+from .memory import load16, store16
 from .numerics import sigmoid32, sigmoid_denominator, tanh_fraction
 from .product import STREAMS, accumulate, fill, padded
-from .vector import LANES, fma32, load16, store16
+from .vector import LANES, fma
 
 __all__ = ["gru"]
 
@@ -25,9 +26,9 @@ _ONE = np.float32(1.0)
 @kernel
 def _unit(x, r, z, n, h):
     """(1 - z) tanh(x + r n) + z h. With tanh = p / q and z = 1 / s it is (p (s - 1) + h q) / (q s): one division."""
-    p, q = tanh_fraction(fma32(sigmoid32(r), n, x))
+    p, q = tanh_fraction(fma(sigmoid32(r), n, x))
     s = sigmoid_denominator(z)
-    return fma32(p, s - _ONE, h * q) / (q * s)
+    return fma(p, s - _ONE, h * q) / (q * s)
 
 
 @kernel

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from streamrnn._jit import kernel
 
+from .memory import load16, store16
 from .numerics import sigmoid_denominator, tanh_fraction
 from .product import STREAMS, accumulate, fill, padded
-from .vector import LANES, load16, store16
+from .vector import LANES
 
 __all__ = ["lstm"]
 

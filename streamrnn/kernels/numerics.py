@@ -7,12 +7,10 @@ mathematics library, a vector width or a compiler's mood. `tests/test_numerics.p
 from __future__ import annotations
 
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 
 from streamrnn._jit import kernel
 
-from .vector import fma32, least, most, power_of_two, select_less, size_of
+from .vector import fma, least, most, power_of_two, select_less, size_of
 
 __all__ = [
     "EXP_CLAMP",
@@ -20,8 +18,7 @@ __all__ = [
     "TANH_CLAMP",
     "bounded",
     "exp32",
-    "fma32",
-    "fma64",
+    "fma",
     "sigmoid32",
     "sigmoid_denominator",
     "tanh32",
@@ -31,16 +28,6 @@ __all__ = [
 LIMIT = np.float32(1e12)
 """Inputs and rectified units are clamped to ±LIMIT: no product of them with a legal weight (model.weights) can
 overflow float32, so an infinity or NaN cannot arise inside a network."""
-
-
-@intrinsic
-def fma64(typingctx, a, b, c):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """a b + c in float64 with a single rounding."""
-
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
-        return builder.fma(*args)
-
-    return types.float64(types.float64, types.float64, types.float64), codegen
 
 
 _ZERO = np.float32(0.0)
@@ -68,10 +55,10 @@ def exp32(x):
     in the exponent bits.
     """
     x = least(most(x, -EXP_CLAMP), EXP_CLAMP)
-    n = fma32(x, _LOG2E, _ROUND) - _ROUND
-    r = fma32(n, -_LN2_LOW, fma32(n, -_LN2_HIGH, x))
-    p = fma32(fma32(fma32(fma32(_E6, r, _E5), r, _E4), r, _E3), r, _E2)
-    return (fma32(r * r, p, r) + _ONE) * power_of_two(n)
+    n = fma(x, _LOG2E, _ROUND) - _ROUND
+    r = fma(n, -_LN2_LOW, fma(n, -_LN2_HIGH, x))
+    p = fma(fma(fma(fma(_E6, r, _E5), r, _E4), r, _E3), r, _E2)
+    return (fma(r * r, p, r) + _ONE) * power_of_two(n)
 
 
 SIGMOID_CLAMP = np.float32(50.0)
@@ -110,7 +97,7 @@ def tanh_fraction(x):
     e = exp32(a + a)
     q = e + _ONE
     s = x * x
-    small = fma32(x * s, fma32(fma32(fma32(_T3, s, _T2), s, _T1), s, _T0), x)
+    small = fma(x * s, fma(fma(fma(_T3, s, _T2), s, _T1), s, _T0), x)
     large = e - _ONE
     return select_less(a, TANH_SMALL, small * q, select_less(x, _ZERO, -large, large)), q
 

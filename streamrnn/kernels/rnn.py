@@ -18,9 +18,10 @@ import numpy as np
 
 from streamrnn._jit import kernel
 
+from .memory import load16, store16
 from .numerics import LIMIT, tanh32
 from .product import STREAMS, accumulate, fill, padded
-from .vector import LANES, fma32, least, load16, most, store16
+from .vector import LANES, fma, least, most
 
 __all__ = ["relu", "reservoir", "tanh"]
 
@@ -83,6 +84,6 @@ def reservoir(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, leak, z, n)
             hs = state[rows[first + s], h : h + H]
             for j in range(0, whole, LANES):
                 old = load16(hs, j)
-                store16(hs, j, fma32(load16(leak, j), tanh32(load16(zs, j)) - old, old))
+                store16(hs, j, fma(load16(leak, j), tanh32(load16(zs, j)) - old, old))
             for j in range(whole, H):
-                hs[j] = fma32(leak[j], tanh32(zs[j]) - hs[j], hs[j])
+                hs[j] = fma(leak[j], tanh32(zs[j]) - hs[j], hs[j])

@@ -25,7 +25,8 @@ from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .vector import LANES, VECTOR, element, emit_fma, load_vector, splat, store_vector
+from .memory import element, load_vector, store_vector
+from .vector import LANES, VECTOR, emit_fma, splat
 
 __all__ = ["BLOCK", "STREAMS", "WIDE", "tile_many", "tile_one", "tile_one_wide", "tile_some"]
 

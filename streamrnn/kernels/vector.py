@@ -1,16 +1,25 @@
-"""Sixteen float32 at a time, as a value that compiled code can hold: `Vec16`, and operations for it and for float32.
+"""Several numbers at a time, as a value that compiled code can hold, and operations for it and for single numbers.
 
 A loop that LLVM vectorises by itself depends on its opinion of the loop, and gets the vector width that it prefers for
-a CPU, which is half of what there is on many. A `Vec16` is an explicit `<16 x float>`: one register where the CPU has
-registers of that size, and split by LLVM where it has not. Each lane is rounded as a scalar is, so one function written
-with the operations below gives the same bits for `float32` and for each lane of a `Vec16`; kernels use vectors for as
-long as sixteen elements remain, and scalars for the rest.
+a CPU, which is half of what there is on many. A `Vec16` is an explicit `<16 x float>`, a `Vec8` a `<8 x double>`: one
+register where the CPU has registers of that size, and split by LLVM where it has not. Each lane is rounded as a scalar
+is, so one function written with the operations below gives the same bits for a number and for each lane of a vector;
+kernels use vectors for as long as whole vectors of elements remain, and scalars or a part of a vector for the rest.
 
-    load16(row, j)        the elements row[j : j + 16] of a one-dimensional float32 array
-    store16(row, j, v)    the reverse
-    fma32(a, b, c)        a b + c with a single rounding
-    least(a, b), most(a, b), size_of(a), select(a < b ...)   see each
-    + - * / and unary -   as for numbers; a float32 meets every lane of a Vec16
+    fma(a, b, c)                           a b + c with a single rounding
+    least(a, b), most(a, b), size_of(a), select_less(a, b, yes, no)    see each
+    + - * / and unary -                    as for numbers; a number meets every lane of a vector
+
+and, for the lanes of a vector that differ,
+
+    less(a, b)                             a mask: in which lanes a < b; masks know & and |
+    select(mask, yes, no)                  lane by lane
+    first(v, n)                            the mask of the first n lanes, of as many lanes as v has
+    bits(mask)                             the mask as an integer, lane 0 the lowest bit
+    only(v, k)                             the mask of lane k alone
+    total(v), totals(a, b, ..., h)         the sum of a Vec8's lanes, always in the same order; those of eight at once
+
+Vectors come from memory and go back to it by `memory.load16` and its like.
 """
 
 from __future__ import annotations
@@ -23,67 +32,108 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 __all__ = [
+    "ELEMENT",
     "LANES",
+    "LANES64",
+    "LLVM",
+    "MASK",
+    "OF_ELEMENT",
     "VECTOR",
-    "element",
+    "bits",
+    "common_type",
     "emit_fma",
-    "fma32",
+    "first",
+    "fma",
     "least",
-    "load16",
-    "load_vector",
+    "less",
     "most",
+    "only",
     "power_of_two",
+    "select",
     "select_less",
     "size_of",
     "splat",
-    "store16",
-    "store_vector",
+    "total",
+    "totals",
+    "type_name",
+    "vec8",
+    "vec16",
+    "widen_high",
+    "widen_low",
 ]
 
-LANES = 16
+LANES, LANES64 = 16, 8
 
-_FLOAT = ir.FloatType()
-_INT = ir.IntType(32)
+_FLOAT, _DOUBLE, _INT = ir.FloatType(), ir.DoubleType(), ir.IntType(32)
 VECTOR = ir.VectorType(_FLOAT, LANES)
+VECTOR64 = ir.VectorType(_DOUBLE, LANES64)
 
 
-class Vec16(types.Type):
-    """The type, as Numba sees it."""
-
-    def __init__(self) -> None:
-        super().__init__(name="Vec16")
+class Vector(types.Type):
+    """A vector's type, as Numba sees it."""
 
 
-vec16 = Vec16()
+class Mask(types.Type):
+    """The type of a choice of lanes."""
 
 
-@register_model(Vec16)
-class _Vec16Model(models.PrimitiveModel):
+vec16, vec8 = Vector("Vec16"), Vector("Vec8")
+# By type: LLVM's type, the vector of a number, the number of a vector, the mask of a vector, and LLVM's of a mask.
+LLVM = {vec16: VECTOR, vec8: VECTOR64}
+OF_ELEMENT = {types.float32: vec16, types.float64: vec8}
+ELEMENT = {v: e for e, v in OF_ELEMENT.items()}
+MASK = {vec16: Mask("Mask16"), vec8: Mask("Mask8")}
+BITS = {MASK[v]: ir.VectorType(ir.IntType(1), LLVM[v].count) for v in LLVM}
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager, fe_type):  # type: ignore[no-untyped-def]
-        super().__init__(manager, fe_type, VECTOR)
+        super().__init__(manager, fe_type, LLVM[fe_type])
 
 
-def splat(builder, scalar):  # type: ignore[no-untyped-def]
+@register_model(Mask)
+class _MaskModel(models.PrimitiveModel):
+    def __init__(self, manager, fe_type):  # type: ignore[no-untyped-def]
+        super().__init__(manager, fe_type, BITS[fe_type])
+
+
+def splat(builder, scalar, vector=VECTOR):  # type: ignore[no-untyped-def]
     """A vector with the scalar in every lane."""
-    one = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), scalar, _INT(0))
-    return builder.shuffle_vector(one, ir.Constant(VECTOR, ir.Undefined), ir.Constant(ir.VectorType(_INT, LANES), None))
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, _INT(0))
+    lanes = ir.Constant(ir.VectorType(_INT, vector.count), None)
+    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), lanes)
 
 
-def _operation(arity, emit):  # type: ignore[no-untyped-def]
-    """An intrinsic over float32 and Vec16: a Vec16 if any argument is one, for which scalars are spread."""
+def common_type(args):  # type: ignore[no-untyped-def]
+    """The vector type that an operation on such arguments works on, or their number type, or None."""
+    vectors = {a for a in args if isinstance(a, Vector)}
+    numbers = {a for a in args if a not in vectors}
+    if len(vectors) > 1 or len(numbers) > 1 or not numbers <= OF_ELEMENT.keys():
+        return None
+    if not vectors:
+        return numbers.pop()
+    vector = vectors.pop()
+    return vector if numbers <= {ELEMENT[vector]} else None
+
+
+def _operation(arity, emit, result_of=lambda common: common):  # type: ignore[no-untyped-def]
+    """An intrinsic over numbers and vectors: on vectors if any argument is one, to which numbers are spread."""
 
     def typed(*args):  # type: ignore[no-untyped-def]
-        known = (types.float32, vec16)
-        if not all(a in known for a in args):
+        common = common_type(args)
+        if common is None or result_of(common) is None:
             return None
-        result = vec16 if vec16 in args else types.float32
 
         def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]  # noqa: ARG001
-            if result is vec16:
-                values = [splat(builder, v) if a is types.float32 else v for a, v in zip(args, values, strict=True)]
+            if isinstance(common, Vector):
+                wide = LLVM[common]
+                values = [
+                    v if isinstance(a, Vector) else splat(builder, v, wide) for a, v in zip(args, values, strict=True)
+                ]
             return emit(builder, *values)
 
-        return result(*args), codegen
+        return result_of(common)(*args), codegen
 
     # Numba counts an intrinsic's parameters, so each arity is spelled out.
     if arity == 1:
@@ -115,17 +165,24 @@ def _operation(arity, emit):  # type: ignore[no-untyped-def]
     return quaternary
 
 
+def type_name(kind):  # type: ignore[no-untyped-def]
+    """How LLVM's functions call a type: f32, v16f32, ..."""
+    if isinstance(kind, ir.VectorType):
+        return f"v{kind.count}{type_name(kind.element)}"
+    return {_FLOAT: "f32", _DOUBLE: "f64"}[kind]
+
+
 def emit_fma(builder, a, b, c):  # type: ignore[no-untyped-def]
     """LLVM's fused multiply-add of three values of one type."""
-    name = "llvm.fma.f32" if a.type == _FLOAT else f"llvm.fma.v{LANES}f32"
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(a.type, [a.type] * 3), name)
-    return builder.call(function, [a, b, c])
+    kind = ir.FunctionType(a.type, [a.type] * 3)
+    return builder.call(
+        cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.{type_name(a.type)}"), [a, b, c]
+    )
 
 
 def _emit_size(builder, a):  # type: ignore[no-untyped-def]
-    name = "llvm.fabs.f32" if a.type == _FLOAT else f"llvm.fabs.v{LANES}f32"
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(a.type, [a.type]), name)
-    return builder.call(function, [a])
+    kind = ir.FunctionType(a.type, [a.type])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.fabs.{type_name(a.type)}"), [a])
 
 
 def _emit_select_less(builder, a, b, yes, no):  # type: ignore[no-untyped-def]
@@ -139,7 +196,7 @@ def _emit_power_of_two(builder, n):  # type: ignore[no-untyped-def]
     return builder.bitcast(builder.shl(biased, number(23)), n.type)
 
 
-fma32 = _operation(3, emit_fma)
+fma = _operation(3, emit_fma)
 """a b + c with a single rounding."""
 
 least = _operation(2, lambda b, x, y: _emit_select_less(b, x, y, x, y))
@@ -154,18 +211,21 @@ select_less = _operation(4, _emit_select_less)
 size_of = _operation(1, _emit_size)
 """The absolute value."""
 
-power_of_two = _operation(1, _emit_power_of_two)
-"""2^n for a whole n in [-126, 127], written straight into the exponent bits."""
+power_of_two = _operation(1, _emit_power_of_two, lambda c: c if c in (types.float32, vec16) else None)
+"""2^n for a whole n in [-126, 127], written straight into the exponent bits; float32 and Vec16."""
+
+less = _operation(2, lambda b, x, y: b.fcmp_ordered("<", x, y), MASK.get)
+"""The mask of lanes in which a < b; at least one of them a vector."""
 
 
 def _overloaded(symbol, arity, emit):  # type: ignore[no-untyped-def]
-    """Let an operator of Python work on Vec16."""
+    """Let an operator of Python work on vectors."""
     operation = _operation(arity, emit)
     if arity == 1:
 
         @overload(symbol)
         def unary(a):  # type: ignore[no-untyped-def]
-            if a is vec16:
+            if isinstance(a, Vector):
                 return lambda a: operation(a)  # noqa: PLW0108 - Numba compiles the lambda
             return None
 
@@ -173,7 +233,7 @@ def _overloaded(symbol, arity, emit):  # type: ignore[no-untyped-def]
 
     @overload(symbol)
     def binary(a, b):  # type: ignore[no-untyped-def]
-        if vec16 in (a, b):
+        if isinstance(a, Vector) or isinstance(b, Vector):
             return lambda a, b: operation(a, b)  # noqa: PLW0108 - as above
         return None
 
@@ -185,44 +245,127 @@ _overloaded(operator.truediv, 2, lambda b, x, y: b.fdiv(x, y))
 _overloaded(operator.neg, 1, lambda b, x: b.fneg(x))
 
 
-def element(context, builder, array_type, array, indices):  # type: ignore[no-untyped-def]
-    """A pointer to an element of a C-contiguous array."""
-    view = context.make_array(array_type)(context, builder, value=array)
-    shape = cgutils.unpack_tuple(builder, view.shape)
-    flat = indices[0]
-    for size, i in zip(shape[1:], indices[1:], strict=True):
-        flat = builder.add(builder.mul(flat, size), i)
-    return builder.gep(view.data, [flat])
+def _overloaded_mask(symbol, emit):  # type: ignore[no-untyped-def]
+    @intrinsic
+    def operation(typingctx, a, b):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        return a(a, b), lambda context, builder, signature, args: emit(builder, *args)  # noqa: ARG005
+
+    @overload(symbol)
+    def binary(a, b):  # type: ignore[no-untyped-def]
+        if isinstance(a, Mask) and a == b:
+            return lambda a, b: operation(a, b)  # noqa: PLW0108 - Numba compiles the lambda
+        return None
 
 
-def load_vector(builder, pointer):  # type: ignore[no-untyped-def]
-    """<16 x float> from a pointer to float, which need not be aligned."""
-    loaded = builder.load(builder.bitcast(pointer, VECTOR.as_pointer()))
-    loaded.align = 4
-    return loaded
-
-
-def store_vector(builder, value, pointer):  # type: ignore[no-untyped-def]
-    """The reverse of load_vector."""
-    builder.store(value, builder.bitcast(pointer, VECTOR.as_pointer())).align = 4
+_overloaded_mask(operator.and_, lambda b, x, y: b.and_(x, y))
+_overloaded_mask(operator.or_, lambda b, x, y: b.or_(x, y))
 
 
 @intrinsic
-def load16(typingctx, row, j):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """row[j : j + 16] of a contiguous one-dimensional float32 array; the caller sees to the bounds."""
+def select(typingctx, mask, yes, no):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Lane by lane, yes where the mask is set, else no; a number stands for a vector of it."""
+    common = common_type((yes, no))
+    if MASK.get(common) != mask:
+        return None
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return load_vector(builder, element(context, builder, signature.args[0], args[0], [args[1]]))
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        wide = LLVM[common]
+        values = [v if v.type == wide else splat(builder, v, wide) for v in args[1:]]
+        return builder.select(args[0], *values)
 
-    return vec16(row, types.intp), codegen
+    return common(mask, yes, no), codegen
 
 
 @intrinsic
-def store16(typingctx, row, j, v):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """row[j : j + 16] = v."""
+def bits(typingctx, mask):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """The mask as an int64: bit k is lane k."""
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        store_vector(builder, args[2], element(context, builder, signature.args[0], args[0], [args[1]]))
-        return context.get_dummy_value()
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        packed = builder.bitcast(args[0], ir.IntType(args[0].type.count))
+        return builder.zext(packed, ir.IntType(64))
 
-    return types.void(row, types.intp, vec16), codegen
+    return types.int64(mask), codegen
+
+
+@intrinsic
+def first(typingctx, vector, n):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """The mask of the first n lanes; the vector only says how many there are in all."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        lanes = args[0].type.count
+        wide = ir.VectorType(args[1].type, lanes)
+        return builder.icmp_signed("<", ir.Constant(wide, list(range(lanes))), splat(builder, args[1], wide))
+
+    return MASK[vector](vector, types.intp), codegen
+
+
+def _pick(builder, a, b, lanes):  # type: ignore[no-untyped-def]
+    """Lanes of a, and from a.count on of b."""
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_INT, len(lanes)), lanes))
+
+
+@intrinsic
+def total(typingctx, v):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """The sum of a Vec8's lanes: ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)), on every machine."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        v = args[0]
+        while v.type.count > 1:
+            half = v.type.count // 2
+            low, high = (_pick(builder, v, v, list(range(k, k + half))) for k in (0, half))
+            v = builder.fadd(low, high)
+        return builder.extract_element(v, _INT(0))
+
+    return (types.float64(v), codegen) if v == vec8 else None
+
+
+@intrinsic
+def totals(typingctx, a, b, c, d, e, f, g, h):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """A Vec8 of the totals of eight of them, each summed in the order of `total`, at the price of three."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        def halves(vectors, low):  # type: ignore[no-untyped-def]
+            """Add the lanes `low` of each pair of vectors to their neighbours, two vectors to one."""
+            n = len(vectors) // 2
+            high = [k + n for k in low]
+            pairs = zip(vectors[:n], vectors[n:], strict=True)
+            return [builder.fadd(_pick(builder, x, y, low), _pick(builder, x, y, high)) for x, y in pairs]
+
+        vectors = halves(list(args), [0, 1, 2, 3, 8, 9, 10, 11])
+        vectors = halves(vectors, [0, 1, 8, 9, 4, 5, 12, 13])
+        return halves(vectors, [0, 8, 2, 10, 4, 12, 6, 14])[0]
+
+    kinds = (a, b, c, d, e, f, g, h)
+    return (vec8(*kinds), codegen) if set(kinds) == {vec8} else None
+
+
+@intrinsic
+def only(typingctx, vector, k):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """The mask of lane k alone, of as many lanes as the vector has."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        wide = ir.VectorType(args[1].type, args[0].type.count)
+        return builder.icmp_signed("==", ir.Constant(wide, list(range(wide.count))), splat(builder, args[1], wide))
+
+    return MASK[vector](vector, types.intp), codegen
+
+
+def _widened(start):  # type: ignore[no-untyped-def]
+    @intrinsic
+    def widen(typingctx, v):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        """Eight neighbouring lanes of a Vec16 in double precision."""
+
+        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+            lanes = ir.Constant(ir.VectorType(_INT, LANES64), list(range(start, start + LANES64)))
+            return builder.fpext(builder.shuffle_vector(args[0], args[0], lanes), VECTOR64)
+
+        return (vec8(v), codegen) if v == vec16 else None
+
+    return widen
+
+
+widen_low = _widened(0)
+"""Lanes 0 to 7 of a Vec16 as a Vec8."""
+
+widen_high = _widened(LANES64)
+"""Lanes 8 to 15."""
