@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn._jit import inlined, kernel
+from streamrnn._jit import fused, inlined, kernel
 from streamrnn.burst import HAS_T
 from streamrnn.kernels import rnn
 from streamrnn.kernels.clock import day_phase
@@ -30,6 +30,7 @@ from streamrnn.kernels.rls import learn, predict
 from streamrnn.kernels.score import init as init_score
 from streamrnn.kernels.score import score
 
+from .frame import opened
 from .program import (
     BIAS,
     CLASSIFY,
@@ -110,7 +111,7 @@ def clear_row(program, slab, work, slot):
     _clear(read_sizes(program), program, slab, work, slot)
 
 
-@kernel
+@fused
 def _fill(sizes, row, has_forecast, x, filled, missing):
     """Put something in the place of missing channels: the forecast, else the last value seen (at first the mean)."""
     for k in range(sizes.n_in):
@@ -127,7 +128,7 @@ def _fill(sizes, row, has_forecast, x, filled, missing):
             row[sizes.seen + k] = np.float32(1.0)
 
 
-@kernel
+@fused
 def _features(sizes, state, h, u, phi):
     """phi = [h, u, 1, 0, ...]: what the online readout sees, in whole vectors."""
     H = sizes.features - 1 - sizes.n_net
@@ -138,7 +139,7 @@ def _features(sizes, state, h, u, phi):
     phi[sizes.features - 1] = 1.0
 
 
-@kernel
+@fused
 def _normalise(sizes, program, x, u):
     """u = (x - mean) / scale, or x itself, within the limit that keeps every later sum finite."""
     n_in = sizes.n_in
@@ -151,7 +152,7 @@ def _normalise(sizes, program, x, u):
             u[k] = bounded(x[k])
 
 
-@kernel
+@fused
 def _before(sizes, program, slab, work, x, t, has, j, slot, count, i, answers):
     """Everything that happens to one sample before the network sees it; work.u[j] receives the network's input."""
     n_in = sizes.n_in
@@ -190,7 +191,7 @@ def _before(sizes, program, slab, work, x, t, has, j, slot, count, i, answers):
         day_phase(t if has & HAS_T else np.int64(0), u[n_in:])
 
 
-@kernel
+@fused
 def _layers(program, slab, work, n):
     """Every layer, for the n streams of the wave."""
     depth = program.layers.shape[0]
@@ -221,7 +222,7 @@ def _layers(program, slab, work, n):
             rnn.reservoir(src, src_rows, off, slab.state, work.slots, h, W_ih, W_hh, b, leak, work.z, n)
 
 
-@kernel
+@fused
 def _readout(sizes, program, slab, work, n, y):
     """y[work.outs[j]] of the n streams of the wave, in the channels' own units where it is a forecast."""
     n_in = sizes.n_in
@@ -249,7 +250,7 @@ def _readout(sizes, program, slab, work, n, y):
                 yj[k] = fma(bounded(yj[k]), program.weights[at + n_in + k], program.weights[at + k])
 
 
-@kernel
+@fused
 def _after(sizes, slab, meta, work, x, j, slot, i, answers):
     """Remember the sample and the output, and count it."""
     row = slab.state[slot]
@@ -271,7 +272,7 @@ def _after(sizes, slab, meta, work, x, j, slot, i, answers):
     answers.epoch[i] = meta[slot, EPOCH]
 
 
-@kernel
+@fused
 def _wave(sizes, program, slab, table, work, x, t, has, slots, fresh, n, answers):
     """Step the n rows work.outs[:n], all of different streams."""
     meta = table.meta
@@ -294,11 +295,13 @@ def _wave(sizes, program, slab, table, work, x, t, has, slots, fresh, n, answers
 
 
 @kernel
-def advance(program, slab, table, work, x, t, has, slots, fresh, start, stop, stamp, mark, answers):
+def advance(frame, x, t, has, slots, fresh, start, stop, mark, answers):
     """Step rows start..stop in order of arrival; rows whose slot is negative were refused and are passed over.
 
-    stamp int64 (capacity,) holds no value above `mark` on entry; returns the largest that it holds on return.
+    The frame's stamp int64 (capacity,) holds no value above `mark` on entry; returns the largest that it holds on
+    return.
     """
+    program, slab, table, work, stamp = opened(frame)
     # Numbers, not an array: the compiler would have to read an array's again after every store.
     sizes = read_sizes(program)
     spread = slab.state.nbytes + slab.detector.nbytes > PREFETCH_FROM

@@ -16,6 +16,7 @@ from streamrnn.model import Model
 from . import admission
 from .admission import DONE, EVENT_ROOM, FULL, WIDER, Samples, admit, new_events
 from .advance import Answers, advance, clear_row
+from .calls import new_single
 from .frame import new_frame
 from .outputs import Event
 from .program import build_program, make_layout, new_slab, new_work
@@ -71,7 +72,7 @@ class Core:
         self._one_y = self._one.y[0]
         self._sample = np.zeros((1, self.n_in), np.float32)
         self._row, self._row_shape = self._sample[0], (self.n_in,)
-        self._scratch = (np.zeros(1, np.int64), np.zeros(1, np.uint8), np.zeros(1, np.int64), np.zeros(1, np.uint8))
+        self._single = new_single(answers_of(self._one), self._sample)
         self._frame = self._make_frame()
 
     @property
@@ -122,10 +123,7 @@ class Core:
                 self._fresh,
             )
             self._mark = advance(
-                self._program,
-                self._slab,
-                self._table,
-                self._work,
+                self._frame,
                 samples.x,
                 samples.t,
                 samples.has,
@@ -133,7 +131,6 @@ class Core:
                 self._fresh,
                 row,
                 stop,
-                self._stamp,
                 self._mark,
                 answers,
             )
@@ -157,11 +154,8 @@ class Core:
         self._frame = self._make_frame()
 
     def _make_frame(self) -> npt.NDArray[np.int64]:
-        """The arrays that a step of one sample needs, as one argument (`frame`)."""
-        one = answers_of(self._one)
-        return new_frame(
-            self._program, self._slab, self._table, self._work, (self._stamp,), one, (self._sample,), self._scratch
-        )
+        """All of the engine's arrays as one argument."""
+        return new_frame(self._program, self._slab, self._table, self._work, (self._stamp,), self._single)
 
     def events(self) -> list[Event]:
         """What happened to streams since the last call, in order (but see `events_lost`)."""

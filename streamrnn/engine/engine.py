@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,17 +14,19 @@ from streamrnn.errors import BadTime, ConfigError, NotFinite, StaleHandle, Unkno
 from streamrnn.ids import check_id
 
 from .admission import Samples
-from .advance import advance, clear_row
+from .advance import clear_row
+from .calls import check_rows, step_handle, step_id, step_rows
 from .core import Core, answers_of
-from .frame import step_handle, step_id
 from .outputs import Event, Output, Outputs, StreamState
-from .queries import alive, lookup_all, newly_stale, oldest_idle, times_go_back, touch_handles
+from .queries import lookup_all, newly_stale, oldest_idle, times_go_back, touch_handles
 from .snapshot import check_state, read_state, write_state
 from .table import ALIVE, COUNT, EPOCH, FLAGS, LAST_EPOCH, LAST_T, LIVE, RECV, SEEN_T, remove
 
 __all__ = ["Engine"]
 
 Streams = Sequence[str] | npt.NDArray[np.int64]
+
+T = TypeVar("T", bound=np.generic)
 
 _FLOAT32 = np.dtype(np.float32)
 _new_tuple = tuple.__new__
@@ -116,15 +118,17 @@ class Engine(Core):
         if len(streams) != n:
             raise WrongWidth(f"{len(streams)} streams for {n} samples; give one stream a sample")
         has = np.zeros(n, np.uint8)
-        has[np.broadcast_to(np.asarray(reset, bool), (n,))] |= HAS_RESET
-        times = np.zeros(n, np.int64)
-        if t is not None:
+        if reset is not False:
+            has[np.broadcast_to(np.asarray(reset, bool), (n,))] |= HAS_RESET
+        if t is None:
+            times = np.zeros(n, np.int64)
+        else:
             times = _times(t, n)
             has |= HAS_T
         results = Results(n, self.n_in, self.n_out)
         now = time.time_ns()
         if isinstance(streams, np.ndarray) and streams.dtype.kind in "iu":
-            self._step_handles(np.ascontiguousarray(streams, np.int64), X, times, has, results, now)
+            self._step_handles(_owned(streams, np.int64), X, times, has, results, now)
         else:
             self._step_ids(list(streams), X, times, has, results, now)
         return Outputs(
@@ -149,7 +153,8 @@ class Engine(Core):
     ) -> None:
         n = len(X)
         encoded = [check_id(s) for s in streams]
-        ids = np.frombuffer(b"".join(encoded), np.uint8)
+        _refuse_infinite(X)
+        ids = np.frombuffer(bytearray().join(encoded), np.uint8)
         id_end = np.zeros(n + 1, np.int64)
         np.cumsum([len(e) for e in encoded], out=id_end[1:])
         if n and has[0] & HAS_T:
@@ -174,34 +179,20 @@ class Engine(Core):
         now: int,
     ) -> None:
         n = len(handles)
-        self.evict_idle(now)
+        if self._ttl:
+            self.evict_idle(now)
         slots = results.slot
-        stale = alive(self._table, handles, slots)
+        stale, infinite = check_rows(self._frame, handles, X, slots)
         if stale >= 0:
             raise StaleHandle(
                 f"handle {handles[stale]} at position {stale} belongs to a stream that was evicted; "
                 "ask engine.handles() for a new one"
             )
+        if infinite:
+            _refuse_infinite(X)
         if n and has[0] & HAS_T:
             self._refuse_old_times(slots, None, t, has)
-        touch_handles(self._table, slots, t, has, now)
-        fresh = (has & HAS_RESET).astype(np.uint8)
-        self._mark = advance(
-            self._program,
-            self._slab,
-            self._table,
-            self._work,
-            X,
-            t,
-            has,
-            slots,
-            fresh,
-            0,
-            n,
-            self._stamp,
-            self._mark,
-            answers_of(results),
-        )
+        self._mark = step_rows(self._frame, X, t, has, slots, has & HAS_RESET, now, self._mark, answers_of(results))
 
     def _refuse_old_times(
         self,
@@ -223,18 +214,15 @@ class Engine(Core):
             raise BadTime(f"t[{row}] is {t[row]}, earlier than the stream's last sample; send in order, or reset")
 
     def _samples(self, X: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        with np.errstate(over="ignore"):
-            X = np.ascontiguousarray(X, dtype=np.float32)
+        try:
+            with np.errstate(over="ignore"):
+                X = _owned(X, np.float32)
+        except (TypeError, ValueError):
+            raise WrongWidth(f"X is {X!r:.60}; it must be numbers of shape (n, {self.n_in})") from None
         if X.ndim != 2 or X.shape[1] != self.n_in:
             shape = "(n_in,)" if X.ndim == 1 else X.shape
             raise WrongWidth(
                 f"samples of shape {shape if X.ndim != 2 else X.shape[1:]}; the model takes {self.n_in} channels"
-            )
-        wrong = np.isinf(X)
-        if wrong.any():
-            i, k = np.argwhere(wrong)[0].tolist()
-            raise NotFinite(
-                f"sample {i}, channel {k} is infinite in float32; send a finite number, or NaN where missing"
             )
         return X
 
@@ -363,6 +351,18 @@ class Engine(Core):
         spare.stale(time.time_ns(), 1)
         spare.evict("a")
         spare.evict_idle(2**62)
+
+
+def _owned(array: npt.ArrayLike, dtype: type[T]) -> npt.NDArray[T]:
+    """The array as compiled code knows it: one that is read-only or not aligned would be a new type to compile for."""
+    return np.require(array, dtype, ("C", "A", "W"))
+
+
+def _refuse_infinite(X: npt.NDArray[np.float32]) -> None:
+    wrong = np.isinf(X)
+    if wrong.any():
+        i, k = np.argwhere(wrong)[0].tolist()
+        raise NotFinite(f"sample {i}, channel {k} is infinite in float32; send a finite number, or NaN where missing")
 
 
 def _time(t: object) -> int:

@@ -8,11 +8,9 @@ from streamrnn._jit import allocating, kernel
 from streamrnn.burst import HAS_RESET, HAS_T
 
 from .admission import EVENT_ROOM, EVICTED_IDLE, push_event
-from .table import FLAGS, GENERATION, LAST_T, PREV, RECV, SEEN_T, STALE, TAIL, lookup, remove, touch
+from .table import FLAGS, LAST_T, PREV, RECV, SEEN_T, STALE, TAIL, lookup, remove, touch
 
-__all__ = ["alive", "lookup_all", "newly_stale", "oldest_idle", "times_go_back", "touch_handles"]
-
-_SLOT_MASK = np.int64(0xFFFFFFFF)
+__all__ = ["lookup_all", "newly_stale", "oldest_idle", "times_go_back", "touch_handles"]
 
 
 @kernel
@@ -20,18 +18,6 @@ def lookup_all(table, ids, id_end, slots):
     """slots int64 (n,) = the slot of each id, or -1."""
     for i in range(slots.shape[0]):
         slots[i] = lookup(table, ids, id_end[i], id_end[i + 1])
-
-
-@kernel
-def alive(table, handles, slots):
-    """Write each handle's slot; returns the first position whose handle is stale, or -1."""
-    capacity = table.meta.shape[0]
-    for i in range(handles.shape[0]):
-        slot = handles[i] & _SLOT_MASK
-        if slot >= capacity or table.meta[slot, FLAGS] == 0 or table.meta[slot, GENERATION] != handles[i] >> 32:
-            return i
-        slots[i] = slot
-    return -1
 
 
 @allocating
