@@ -14,6 +14,7 @@ from networks import samples
 
 from streamrnn import Engine, Model
 from streamrnn.burst import ACCEPTED, BAD_TIME, DUPLICATE, LATE, Burst, Results
+from streamrnn.engine import calls
 from streamrnn.errors import (
     BadId,
     BadTime,
@@ -416,3 +417,21 @@ def test_compile_touches_no_stream():
     assert len(engine) == 0
     assert engine.events() == []
     assert time.monotonic() - start < 120
+
+
+def test_arrays_that_cannot_be_written_compile_nothing_new():
+    """What pandas or np.frombuffer give is read-only; Numba would take it for another type, and compile for long."""
+    engine = Engine(MODEL, capacity=2)
+    handles = engine.handles(["a", "b"])
+    X = np.ones((2, MODEL.spec.n_in), np.float32)
+    before = engine.step_many(handles, X).y
+    known = [len(f.signatures) for f in (calls.check_rows, calls.step_rows)]
+    for array in (handles, X):
+        array.flags.writeable = False
+    shifted = np.frombuffer(b"\0" + X.tobytes(), np.float32, offset=1, count=X.size).reshape(X.shape)
+    assert not shifted.flags.aligned
+    for given in (X, shifted):
+        engine.reset("a")
+        engine.reset("b")
+        np.testing.assert_array_equal(engine.step_many(handles, given).y, before)
+    assert [len(f.signatures) for f in (calls.check_rows, calls.step_rows)] == known

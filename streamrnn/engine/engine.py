@@ -355,7 +355,9 @@ class Engine(Core):
 
 def _owned(array: npt.ArrayLike, dtype: type[T]) -> npt.NDArray[T]:
     """The array as compiled code knows it: one that is read-only or not aligned would be a new type to compile for."""
-    return np.require(array, dtype, ("C", "A", "W"))
+    owned = np.ascontiguousarray(array, dtype)
+    flags = owned.flags
+    return owned if flags.writeable and flags.aligned else owned.copy()
 
 
 def _refuse_infinite(X: npt.NDArray[np.float32]) -> None:
