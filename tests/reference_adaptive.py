@@ -88,7 +88,8 @@ class Envelope:
 class Channel:
     n: int = 0
     last: float = 0.0
-    quantum: float = 0.0
+    step: float = math.inf
+    guess: float = 0.0
     changes: int = 0
     gap: int = 0
     longest_gap: int = 0
@@ -97,6 +98,19 @@ class Channel:
     envelopes: list = field(default_factory=lambda: [Envelope(), Envelope(), Envelope()])
     since: int | None = None
     hours: dict = field(default_factory=dict)
+
+    @property
+    def quantum(self):
+        return min(self.step, self.changes * self.guess) if self.changes else 0.0
+
+
+def guess(*values):
+    """The step of a channel that showed two values: a decimal one, or a share of the larger."""
+    share = max(map(abs, values)) / 200
+    for digits in range(3):
+        if all(math.isclose(v, round(v, digits), rel_tol=1.2e-7) for v in values):
+            return max(10.0**-digits, share)
+    return share if values[0] else max(0.01, share)
 
 
 class Detector:
@@ -131,7 +145,8 @@ class Detector:
         c.n += 1
         step = abs(x - c.last)
         if c.n > 1 and step > 0:
-            c.quantum = min(c.quantum, step) if c.changes else step
+            c.guess = c.guess or guess(c.last, x)
+            c.step = min(c.step, step)
             c.changes += 1
         c.last = x
         c.level += max(self.set["level_rate"], 1 / c.n) * (x - c.level)
@@ -139,7 +154,7 @@ class Detector:
         if residual is not None:
             c.residual += self.set["residual_rate"] * (residual - c.residual)
             signals.append(c.residual)
-        quantum = c.quantum if c.changes >= 3 else min(c.quantum, 0.1 * abs(c.level))
+        quantum = c.quantum
         found = []
         for k, (signal, envelope) in enumerate(zip(signals, c.envelopes, strict=False)):
             settled = c.n - k * self.set["warmup"]

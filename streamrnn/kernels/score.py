@@ -7,8 +7,10 @@ Each signal has an envelope [lo, hi] of what was seen so far. A signal outside s
 
 with e the distance to the envelope. Records are common early in a stream's life, so the margin shrinks as n grows. The
 allowance and the floor come from the channel's quantum, the smallest step it was ever seen to take: an integer step of
-a whole-numbered signal is not news, however long it stood still. The envelope then grows to hold the sample, but at
-most by a multiple of its width, and it forgets slowly: one wild sample cannot make a detector blind for life.
+a whole-numbered signal is not news, however long it stood still. What never moved has shown no step, and its first one
+may be the fault itself; so the quantum is at most a guess from the values' digits for each change seen (quantum.py): 98
+to 97 is one step, 98 to 80 is eighteen, and 0 to 1, as of a switch, is one. The envelope then grows to hold the sample,
+but at most by a multiple of its width, and it forgets slowly: one wild sample cannot make a detector blind for life.
 
 Where samples carry real time and the model looks at the clock, the level is also held against an envelope of what it
 was at the same hour on other days, from the fourth day on: high noon at midnight is news, though noon was as high.
@@ -27,6 +29,7 @@ import numpy as np
 
 from streamrnn._jit import kernel
 from streamrnn.kernels.clock import REAL_TIME
+from streamrnn.kernels.quantum import guess
 
 __all__ = ["COMPONENTS", "SETTINGS", "init", "score", "size"]
 
@@ -79,7 +82,7 @@ _BY_DAILY, _BY_MISSING = 3, 4
 _UP, _QUIET, _AGE, _CAUSE, _BOUND, _SIDE, _BEST, _BEST_CAUSE, _BEST_BOUND, _BEST_SIDE, _HEAD = range(11)
 
 # A channel's slots. Its signals are value, level and residual, each with its present size and its envelope's edges.
-_SEEN, _QUANTUM, _CHANGES, _GAP, _LONGEST_GAP, _VALUE_AT = range(6)
+_SEEN, _QUANTUM, _GUESS, _CHANGES, _GAP, _LONGEST_GAP, _VALUE_AT = range(7)
 _SIGNAL = 3
 _LEVEL_AT, _RESIDUAL_AT, _CHANNEL = (_VALUE_AT + _SIGNAL * k for k in (1, 2, 3))
 
@@ -98,8 +101,6 @@ _LEAD = 3.0  # an average that made news is on its way further: its envelope gro
 _DAILY_WIDTH = 0.3  # an hour's envelope counts as at least this part of the value's
 _DAYS = 72.0  # hours before the time of day is judged by
 _TINY = 1e-30
-_FEW = 3.0  # changes seen before the smallest of them is trusted to be the quantum
-_GUESS = 0.1  # until then the quantum is at most this part of the level
 _MAX = 1e6
 
 
@@ -116,6 +117,12 @@ def init(row):
 
 
 @kernel
+def _quantum(row, c):
+    """The smallest step of the channel at row[c], at most a guess for each change: few may all have been large."""
+    return min(row[c + _QUANTUM], row[c + _GUESS] * row[c + _CHANGES])
+
+
+@kernel
 def _seen(row, c, value, residual, signals, cause, params):
     """A sample of the channel at row[c]: update its `signals` signals and score those that are warm.
 
@@ -125,7 +132,10 @@ def _seen(row, c, value, residual, signals, cause, params):
     row[c + _SEEN] = n
     step = abs(value - row[c + _VALUE_AT])
     if step > 0.0 and n > 1.0:
-        if row[c + _CHANGES] == 0.0 or step < row[c + _QUANTUM]:
+        if row[c + _CHANGES] == 0.0:
+            row[c + _GUESS] = guess(row[c + _VALUE_AT], value)
+            row[c + _QUANTUM] = step
+        elif step < row[c + _QUANTUM]:
             row[c + _QUANTUM] = step
         row[c + _CHANGES] += 1.0
     row[c + _VALUE_AT] = value
@@ -156,9 +166,7 @@ def _outside(row, c, k, low, high, cause, params):
     """Score signal `k` of the channel at row[c], which left its envelope [low, high]; let that grow to hold it."""
     at = c + _VALUE_AT + _SIGNAL * k
     signal = row[at]
-    quantum = row[c + _QUANTUM]
-    if row[c + _CHANGES] < _FEW:
-        quantum = min(quantum, _GUESS * abs(row[c + _LEVEL_AT]))
+    quantum = _quantum(row, c)
     allowance = _ALLOWANCE * quantum * (1.0 if k == 0 else params[_LEVEL_RATE + k - 1])
     young = params[_YOUTH] / row[c + _SEEN]
     floor = _FLOOR * quantum
@@ -196,7 +204,7 @@ def _daily(row, c, d, hours, cause, params):
     high = row[at + 1]
     e = max(level - high, low - level)
     if e > 0.0:
-        floor = max(_FLOOR * row[c + _QUANTUM], _DAILY_WIDTH * (row[c + _VALUE_AT + 2] - row[c + _VALUE_AT + 1]))
+        floor = max(_FLOOR * _quantum(row, c), _DAILY_WIDTH * (row[c + _VALUE_AT + 2] - row[c + _VALUE_AT + 1]))
         width = max(high - low, floor, _RESOLUTION * abs(level) + _TINY)
         side = 1.0 if level > high else -1.0
         grown = e

@@ -1,0 +1,36 @@
+"""A guess of the smallest step that a channel takes, from how its values are written.
+
+A channel that stood still has shown no step, and the first that it shows may be the fault itself. What is known is how
+fine its values are: 98 and 80 are whole numbers, 36.6 and 38.5 have tenths.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamrnn._jit import kernel
+
+__all__ = ["guess"]
+
+_PARTS = 100.0  # of one: the finest decimal step that is looked for
+_DIGIT = 1.2e-7  # more than the relative error of a decimal number in float32
+_SHARE = 0.005  # of the value: no guess is finer
+
+
+@kernel
+def guess(before, value):
+    """The quantum, float64 and positive, of a channel that only ever read `before` and now `value`, which differs.
+
+    It is the coarsest of 1, 0.1 and 0.01 of which both float64 values are whole multiples, but at least a share of the
+    larger one: a price of 60,000 has a finer step than is of interest. Off that grid the share alone counts. Zero has
+    no scale: after it, off the grid, 0.01 stands in.
+    """
+    share = _SHARE * max(abs(before), abs(value))
+    per = 1.0
+    while per <= _PARTS:
+        a = before * per
+        b = value * per
+        if abs(a - np.rint(a)) <= _DIGIT * abs(a) and abs(b - np.rint(b)) <= _DIGIT * abs(b):
+            return max(1.0 / per, share)
+        per *= 10.0
+    return share if before != 0.0 else max(1.0 / _PARTS, share)
