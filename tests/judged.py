@@ -9,15 +9,21 @@ from streamrnn.kernels.score import COMPONENTS, SETTINGS, init, score, size
 
 
 @kernel
-def score_all(X, missing, Y, has_forecast, T, row, params, scores, flags, edges, causes):
+def score_all(long_way, X, missing, Y, has_forecast, T, row, params, scores, flags, edges, causes):
     for i in range(X.shape[0]):
-        score(X[i], missing[i], Y[i], has_forecast, T[i], row, params, i, scores, flags, edges, causes)
+        n_missing = np.int64(long_way)
+        for j in range(X.shape[1]):
+            n_missing += missing[i, j]
+        score(X[i], missing[i], n_missing, Y[i], has_forecast, T[i], row, params, i, scores, flags, edges, causes)
 
 
 class Judged:
-    """What the detector made of the samples X (n, channels), NaN missing, their forecasts Y and times T (ns)."""
+    """What the detector made of the samples X (n, channels), NaN missing, their forecasts Y and times T (ns).
 
-    def __init__(self, X, Y=None, T=None, **changed):
+    `long_way` keeps every channel from the short way that most samples take.
+    """
+
+    def __init__(self, X, Y=None, T=None, long_way=False, **changed):
         X = np.array(X, np.float32, ndmin=2, copy=True)
         X = X.T.copy() if X.shape[0] == 1 else X
         n, channels = X.shape
@@ -32,7 +38,7 @@ class Judged:
         assert len(params) == len(SETTINGS), changed
         T = np.zeros(n, np.int64) if T is None else np.asarray(T, np.int64)
         out = self.score, self.flag, self.edge, self.cause
-        score_all(X, missing, forecast, Y is not None, T, self.row, params, *out)
+        score_all(long_way, X, missing, forecast, Y is not None, T, self.row, params, *out)
 
     @property
     def raised(self):

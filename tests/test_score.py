@@ -312,6 +312,23 @@ def test_the_row_is_as_long_as_it_says(channels, daily):
     missing[100:150, -1] = 1
     T = MONDAY + np.arange(300) * HOUR
     out = np.zeros(300, np.float32), np.zeros(300, np.uint8), np.zeros(300, np.int8), np.zeros(300, np.int32)
-    score_all(X, missing, X, True, T, guard[:n], np.array(list(SETTINGS.values())), *out)
+    score_all(False, X, missing, X, True, T, guard[:n], np.array(list(SETTINGS.values())), *out)
     assert (guard[n:] == 7.0).all()
     assert not daily or guard[n - 1] != 0.0
+
+
+@pytest.mark.parametrize("channels", [1, 4, 7, 8, 9, 17])
+@pytest.mark.parametrize("forecasts", [False, True])
+def test_the_short_way_has_the_bits_of_the_long_one(channels, forecasts):
+    """Quiet stretches with gaps, outliers and channels that stand still, so that both ways are taken side by side."""
+    rng = np.random.default_rng(channels)
+    X = rng.normal(size=(1500, channels)).cumsum(axis=0) * 0.03 + rng.normal(size=(1500, channels))
+    X[:, ::3] = np.round(X[:, ::3])
+    X[:700, ::5] = 4.0
+    X[rng.random(X.shape) < 0.002] = 50.0
+    X[rng.random(X.shape) < 0.01 / channels] = np.nan
+    Y = rng.normal(size=X.shape) * 0.1 + np.nan_to_num(X) if forecasts else None
+    short, long = Judged(X, Y), Judged(X, Y, long_way=True)
+    for name in ("row", "score", "flag", "edge", "cause"):
+        assert getattr(short, name).tobytes() == getattr(long, name).tobytes(), name
+    assert short.flag.any() and (short.score == 0).any()

@@ -14,12 +14,13 @@ from streamrnn.kernels.product import STREAMS, accumulate, pack, padded
 from streamrnn.kernels.vector import (
     LANES,
     bits,
-    first,
+    first8,
+    first16,
     fma,
     least,
     less,
     most,
-    only,
+    only8,
     select,
     select_less,
     size_of,
@@ -94,9 +95,9 @@ def test_packed_weights_hold_every_weight_once():
 def _masked(a, b, n, out):
     """Per lane: a where a < b and among the first n, else -1; returns the masks as integers."""
     x, y = load8(a, 0), load8(b, 0)
-    chosen = less(x, y) & first(x, n)
+    chosen = less(x, y) & first8(n)
     store8(out, 0, select(chosen, x, -1.0))
-    return bits(chosen), bits(less(x, y) | only(x, n)), total(x)
+    return bits(chosen), bits(~less(x, y) | only8(n)), total(x)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=16, max_size=16), st.integers(0, 8))
@@ -105,7 +106,7 @@ def test_masks_choose_lanes(values, n):
     both, either, summed = _masked(a, b, n, out)
     chosen = (a < b) & (np.arange(8) < n)
     assert both == sum(1 << k for k in range(8) if chosen[k])
-    assert either == sum(1 << k for k in range(8) if a[k] < b[k] or k == n)
+    assert either == sum(1 << k for k in range(8) if not a[k] < b[k] or k == n)
     assert out.tolist() == np.where(chosen, a, -1.0).tolist()
     assert summed == ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]))
 
@@ -136,11 +137,10 @@ def test_eight_totals_at_once_have_the_bits_of_one():
 
 @kernel
 def _some(row, at, n, out32, row64, out64):
-    v = load16(row, 0)
-    mask = first(v, n)
+    mask = first16(n)
     store_some(out32, at, mask, load_some(row, at, mask, np.float32(9.0)) + np.float32(1.0))
     w = load8(row64, 0)
-    store8(out64, 0, load_some(row64, 0, first(w, n), w + w))
+    store8(out64, 0, load_some(row64, 0, first8(n), w + w))
 
 
 @pytest.mark.parametrize("n", [0, 1, 5, 8, 16])

@@ -19,7 +19,7 @@ from streamrnn.kernels import rnn
 from streamrnn.kernels.clock import day_phase
 from streamrnn.kernels.gru import gru
 from streamrnn.kernels.lstm import lstm
-from streamrnn.kernels.memory import prefetch_row
+from streamrnn.kernels.memory import matrix, prefetch_row
 from streamrnn.kernels.normalise import STATS, denormalise, observe
 from streamrnn.kernels.normalise import init as init_stats
 from streamrnn.kernels.numerics import bounded, fma
@@ -74,17 +74,11 @@ class Answers(NamedTuple):
 
 
 @inlined
-def _matrix(flat, start, rows, columns):
-    """flat[start:...] seen as a (rows, columns) matrix."""
-    return flat[start : start + rows * columns].reshape((rows, columns))
-
-
-@inlined
 def _learned(sizes, adapt, work):
     """P, w and the pending update of a stream's online readout."""
     F = work.phi.size
     packed = sizes.w - sizes.p
-    w = _matrix(adapt, sizes.w, sizes.n_in, F)
+    w = matrix(adapt, sizes.w, sizes.n_in, F)
     return adapt[sizes.p : sizes.p + packed], w, adapt[sizes.pending : sizes.pending + F + 1]
 
 
@@ -100,7 +94,7 @@ def _clear(sizes, program, slab, work, slot):
             row[sizes.x_held + k] = program.weights[sizes.mean + k]
     if sizes.online:
         adapt = slab.adapt[slot]
-        init_stats(_matrix(adapt, sizes.stats, n_in, STATS))
+        init_stats(matrix(adapt, sizes.stats, n_in, STATS))
         P, w, pending = _learned(sizes, adapt, work)
         init_rls(P, w, pending, sizes.features - 1 - sizes.n_net, program.learning)
 
@@ -113,11 +107,16 @@ def clear_row(program, slab, work, slot):
 
 @fused
 def _fill(sizes, row, has_forecast, x, filled, missing):
-    """Put something in the place of missing channels: the forecast, else the last value seen (at first the mean)."""
+    """Put something in the place of missing channels: the forecast, else the last value seen (at first the mean).
+
+    Returns how many are missing.
+    """
+    n_missing = 0
     for k in range(sizes.n_in):
         value = x[k]
         if np.isnan(value):
             missing[k] = 1
+            n_missing += 1
             seen = row[sizes.seen + k] > np.float32(0.0)
             at = sizes.y_prev if has_forecast and seen else sizes.x_held
             filled[k] = row[at + k]
@@ -126,6 +125,7 @@ def _fill(sizes, row, has_forecast, x, filled, missing):
             filled[k] = value
             row[sizes.x_held + k] = value
             row[sizes.seen + k] = np.float32(1.0)
+    return n_missing
 
 
 @fused
@@ -161,11 +161,12 @@ def _before(sizes, program, slab, work, x, t, has, j, slot, count, i, answers):
     filled = work.x[j]
     u = work.u[j]
     missing = answers.missing[i]
-    _fill(sizes, row, has_forecast, x, filled, missing)
+    n_missing = _fill(sizes, row, has_forecast, x, filled, missing)
     y_prev = row[sizes.y_prev : sizes.y_prev + sizes.n_out]
     score(
         filled,
         missing,
+        n_missing,
         y_prev,
         has_forecast,
         t if has & HAS_T else np.int64(0),
@@ -179,7 +180,7 @@ def _before(sizes, program, slab, work, x, t, has, j, slot, count, i, answers):
     )
     if sizes.normaliser == NORMALISER_CAUSAL:
         adapt = slab.adapt[slot]
-        observe(filled, missing, _matrix(adapt, sizes.stats, n_in, STATS), u[:n_in])
+        observe(filled, missing, matrix(adapt, sizes.stats, n_in, STATS), u[:n_in])
         if count > 0:
             P, w, pending = _learned(sizes, adapt, work)
             last = program.layers[program.layers.shape[0] - 1, STATE]
@@ -234,7 +235,7 @@ def _readout(sizes, program, slab, work, n, y):
             w = _learned(sizes, adapt, work)[1]
             _features(sizes, slab.state[slot], last[STATE], work.u[j], work.phi)
             predict(work.phi, w, work.forecast)
-            denormalise(work.forecast, _matrix(adapt, sizes.stats, n_in, STATS), y[work.outs[j]])
+            denormalise(work.forecast, matrix(adapt, sizes.stats, n_in, STATS), y[work.outs[j]])
         return
     W = program.weights[sizes.w_out : sizes.w_out + last[HIDDEN] * padded(sizes.n_out)]
     b = program.weights[sizes.b_out : sizes.b_out + sizes.n_out]

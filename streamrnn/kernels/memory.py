@@ -5,6 +5,8 @@
     load_some(row, j, mask, v)             only the lanes of a mask are read; v elsewhere
     store_some(row, j, mask, v)            only the lanes of a mask are written
 
+    matrix(flat, start, rows, columns)     a part of a one-dimensional array as a matrix
+
 Arrays are C-contiguous. Nothing checks bounds: that is the caller's duty, as everywhere in kernels.
 """
 
@@ -14,6 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.arrayobj import get_itemsize, populate_array
 
 from streamrnn._jit import kernel
 
@@ -25,6 +28,7 @@ __all__ = [
     "load16",
     "load_some",
     "load_vector",
+    "matrix",
     "prefetch_row",
     "store8",
     "store16",
@@ -127,6 +131,27 @@ def store_some(typingctx, row, j, mask, v):  # type: ignore[no-untyped-def]  # n
         return context.get_dummy_value()
 
     return (types.void(row, types.intp, mask, v), codegen) if v == vector and mask == MASK[vector] else None
+
+
+@intrinsic
+def matrix(typingctx, flat, start, rows, columns):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """flat[start : start + rows * columns] of a one-dimensional array, seen as (rows, columns).
+
+    NumPy's reshape looks for a way to avoid a copy at run time, which takes longer than what is done with the result.
+    """
+    result = types.Array(flat.dtype, 2, "C")
+    intp = types.intp
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        _, start, rows, columns = args
+        array = context.make_array(result)(context, builder)
+        itemsize = start.type(get_itemsize(context, result))
+        data = element(context, builder, signature.args[0], args[0], [start])
+        strides = [builder.mul(columns, itemsize), itemsize]
+        populate_array(array, data, [rows, columns], strides, itemsize, meminfo=None)
+        return array._getvalue()
+
+    return result(flat, intp, intp, intp), codegen
 
 
 LINE = 64

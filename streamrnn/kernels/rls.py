@@ -24,7 +24,7 @@ import numpy.typing as npt
 from streamrnn._jit import kernel
 
 from .memory import load8, store8
-from .vector import LANES64, fma, less, only, select, total, totals
+from .vector import LANES64, fma, less, only8, select, total, totals
 
 __all__ = ["SETTINGS", "init", "learn", "packed", "predict", "unpack", "whole"]
 
@@ -108,7 +108,7 @@ def _row(P, at, g, gs):
 def _diagonal_row(P, at, r, g, gs, prior, drift):
     """The same for row r of a tile on the diagonal, whose own element drifts."""
     p = fma(gs, -g, load8(P, at + LANES64 * r))
-    p = select(less(p, prior) & only(p, r), p + drift, p)
+    p = select(less(p, prior) & only8(r), p + drift, p)
     store8(P, at + LANES64 * r, p)
     return p
 

@@ -12,11 +12,10 @@ kernels use vectors for as long as whole vectors of elements remain, and scalars
 
 and, for the lanes of a vector that differ,
 
-    less(a, b)                             a mask: in which lanes a < b; masks know & and |
+    less(a, b)                             a mask: in which lanes a < b; masks know &, | and ~
     select(mask, yes, no)                  lane by lane
-    first(v, n)                            the mask of the first n lanes, of as many lanes as v has
+    first16(n), first8(n), only8(n)        the mask of the first n lanes, or of lane n alone
     bits(mask)                             the mask as an integer, lane 0 the lowest bit
-    only(v, k)                             the mask of lane k alone
     total(v), totals(a, b, ..., h)         the sum of a Vec8's lanes, always in the same order; those of eight at once
 
 Vectors come from memory and go back to it by `memory.load16` and its like.
@@ -42,12 +41,13 @@ __all__ = [
     "bits",
     "common_type",
     "emit_fma",
-    "first",
+    "first8",
+    "first16",
     "fma",
     "least",
     "less",
     "most",
-    "only",
+    "only8",
     "power_of_two",
     "select",
     "select_less",
@@ -287,16 +287,43 @@ def bits(typingctx, mask):  # type: ignore[no-untyped-def]  # noqa: ARG001
     return types.int64(mask), codegen
 
 
+def _chooser(vector, predicate):  # type: ignore[no-untyped-def]
+    """An intrinsic of one number n: the mask of the lanes k for which `k predicate n`."""
+    wide = ir.VectorType(ir.IntType(64), LLVM[vector].count)
+
+    @intrinsic
+    def choose(typingctx, n):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        """A mask by lane numbers."""
+
+        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+            lanes = ir.Constant(wide, list(range(wide.count)))
+            return builder.icmp_signed(predicate, lanes, splat(builder, args[0], wide))
+
+        return MASK[vector](types.int64), codegen
+
+    return choose
+
+
+first16 = _chooser(vec16, "<")
+"""The mask of the first n lanes of a Vec16."""
+
+first8 = _chooser(vec8, "<")
+"""The mask of the first n lanes of a Vec8."""
+
+only8 = _chooser(vec8, "==")
+"""The mask of lane n alone of a Vec8."""
+
+
 @intrinsic
-def first(typingctx, vector, n):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """The mask of the first n lanes; the vector only says how many there are in all."""
+def _not(typingctx, mask):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    return mask(mask), lambda context, builder, signature, args: builder.not_(args[0])  # noqa: ARG005
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
-        lanes = args[0].type.count
-        wide = ir.VectorType(args[1].type, lanes)
-        return builder.icmp_signed("<", ir.Constant(wide, list(range(lanes))), splat(builder, args[1], wide))
 
-    return MASK[vector](vector, types.intp), codegen
+@overload(operator.invert)
+def _inverted(mask):  # type: ignore[no-untyped-def]
+    if isinstance(mask, Mask):
+        return lambda mask: _not(mask)  # noqa: PLW0108 - Numba compiles the lambda
+    return None
 
 
 def _pick(builder, a, b, lanes):  # type: ignore[no-untyped-def]
@@ -337,17 +364,6 @@ def totals(typingctx, a, b, c, d, e, f, g, h):  # type: ignore[no-untyped-def]  
 
     kinds = (a, b, c, d, e, f, g, h)
     return (vec8(*kinds), codegen) if set(kinds) == {vec8} else None
-
-
-@intrinsic
-def only(typingctx, vector, k):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """The mask of lane k alone, of as many lanes as the vector has."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
-        wide = ir.VectorType(args[1].type, args[0].type.count)
-        return builder.icmp_signed("==", ir.Constant(wide, list(range(wide.count))), splat(builder, args[1], wide))
-
-    return MASK[vector](vector, types.intp), codegen
 
 
 def _widened(start):  # type: ignore[no-untyped-def]

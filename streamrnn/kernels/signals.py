@@ -1,0 +1,292 @@
+"""What one sample does to the signals of its channels: their sizes, their envelopes, and the news that they make.
+
+The rules are in `score`. Nearly every sample of nearly every stream leaves nothing: it lies inside its envelopes. Such
+samples take a short way, eight channels at a time; whatever is new, missing or outside takes the long one, channel by
+channel. Where a channel may take either, both do the same arithmetic in the same order, so their bits agree.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+import numpy as np
+
+from streamrnn._jit import fused
+
+from .memory import load_some, store_some
+from .quantum import guess
+from .vector import LANES64, bits, first8, first16, less, select, size_of, widen_low
+
+__all__ = [
+    "AGE",
+    "BEST",
+    "BEST_BOUND",
+    "BEST_CAUSE",
+    "BEST_SIDE",
+    "BOUND",
+    "BY_DAILY",
+    "BY_MISSING",
+    "CAUSE",
+    "CAUSES",
+    "CHANNEL",
+    "DAY",
+    "GAP",
+    "HEAD",
+    "HOLD",
+    "LEVEL_AT",
+    "LONGEST",
+    "LONGEST_GAP",
+    "QUIET",
+    "RELEASE",
+    "SETTINGS",
+    "SIDE",
+    "SIGNAL",
+    "THRESHOLD",
+    "UP",
+    "VALUE_AT",
+    "absent",
+    "calm",
+    "daily",
+    "seen",
+]
+
+SETTINGS = MappingProxyType(
+    {
+        "threshold": 1.0,  # the score that raises the flag
+        "release": 0.5,  # the share of the threshold under which a score counts as quiet
+        "hold": 20.0,  # quiet samples before the flag clears
+        "longest": 120.0,  # samples after which an episode ends in any case
+        "warmup": 30.0,  # samples to fill the value's envelope; the level's takes two times that, the residual's three
+        "youth": 700.0,  # samples after which margins are twice their final width
+        "envelope": 0.02,  # margin of the value, in widths of its envelope
+        "level": 0.01,  # margin of the level
+        "residual": 0.04,  # margin of the smoothed residual
+        "daily": 1.0,  # margin of the level at this time of day
+        "level_rate": 0.04,  # weight of a new sample in the level
+        "residual_rate": 0.3,  # weight of a new sample in the smoothed residual
+        "growth": 3.0,  # the envelope's largest growth by one sample, in widths
+        "forget": 1e-6,  # share of its width that an envelope loses a sample
+        "missing": 10.0,  # samples a channel must be missing, and twice its longest gap, to be news
+    }
+)
+"""Settings and defaults, in the order in which `params` holds them. Times are in samples of the stream."""
+
+(
+    THRESHOLD,
+    RELEASE,
+    HOLD,
+    LONGEST,
+    _WARMUP,
+    _YOUTH,
+    _ENVELOPE,
+    _LEVEL,
+    _RESIDUAL,
+    _DAILY,
+    _LEVEL_RATE,
+    _RESIDUAL_RATE,
+    _GROWTH,
+    _FORGET,
+    _MISSING,
+) = range(len(SETTINGS))
+
+# A cause is channel * CAUSES + what made the news: a signal, or one of these.
+CAUSES = 8
+BY_DAILY, BY_MISSING = 3, 4
+
+# A stream's row: its episode, the strongest signal of this sample, CHANNEL rows of one slot a channel, and DAY slots
+# more for each channel where the model knows the time of day.
+UP, QUIET, AGE, CAUSE, BOUND, SIDE, BEST, BEST_CAUSE, BEST_BOUND, BEST_SIDE, HEAD = range(11)
+
+# A channel's slots, rows of `chan`. Its signals are value, level and residual, each with its envelope's edges behind it.
+SEEN, QUANTUM, GUESS, CHANGES, GAP, LONGEST_GAP, VALUE_AT = range(7)
+SIGNAL = 3
+LEVEL_AT, RESIDUAL_AT, CHANNEL = (VALUE_AT + SIGNAL * k for k in (1, 2, 3))
+
+# A channel's day: the hour of its first sample, the set of hours of the day it was seen in, an envelope for each.
+_SINCE, _HOURS, _HOUR_AT, DAY = 0, 1, 2, 50
+
+_ALLOWANCE = 2.0  # steps of a quantum outside the envelope that are never news
+_FLOOR = 4.0  # an envelope counts as at least this many quanta wide
+_SLOW_FLOOR = 0.8  # the same for an averaged signal, whose steps are parts of a quantum
+_SLOW_WIDTH = 0.2  # and while young as this part of the value's envelope: few averages were seen yet
+_RESOLUTION = 1e-6  # of float32, relative to the value
+_LEAD = 3.0  # an average that made news is on its way further: its envelope grows by this many times the excess
+_DAILY_WIDTH = 0.3  # an hour's envelope counts as at least this part of the value's
+_DAYS = 72.0  # hours before the time of day is judged by
+_TINY = 1e-30
+_MAX = 1e6
+
+
+@fused
+def calm(chan, j, x, forecast, signals, params):
+    """Take a sample of the channels j to j + 8 where it is no news; returns which those are, bit k for channel j + k.
+
+    chan float64 (CHANNEL, n) is the row's slots; x and forecast float32 (n,), the latter read where there are 3
+    signals. A channel is taken where all its signals are warm and inside their envelopes, it is not in a gap, and this
+    is not its first move. The others are left as they were. Arithmetic as in `seen`.
+    """
+    here = first8(x.size - j)
+    some = first16(min(x.size - j, LANES64))
+    value = widen_low(load_some(x, j, some, np.float32(0.0)))
+    n = load_some(chan[SEEN], j, here, 0.0) + 1.0
+    changes = load_some(chan[CHANGES], j, here, 0.0)
+    quantum = load_some(chan[QUANTUM], j, here, 0.0)
+    step = size_of(value - load_some(chan[VALUE_AT], j, here, 0.0))
+    moved = less(0.0, step)
+    # From 1 / LEVEL_RATE samples on the level's rate is that and no longer 1 / n.
+    fit = here & less(signals * params[_WARMUP], n) & less(1.0, n * params[_LEVEL_RATE])
+    fit = fit & ~(moved & less(changes, 1.0)) & ~less(0.0, load_some(chan[GAP], j, here, 0.0))
+    level = load_some(chan[LEVEL_AT], j, here, 0.0)
+    level = level + (value - level) * params[_LEVEL_RATE]
+    error = value - value
+    if signals == SIGNAL:
+        error = value - widen_low(load_some(forecast, j, some, np.float32(0.0)))
+    residual = load_some(chan[RESIDUAL_AT], j, here, 0.0)
+    residual = residual + (error - residual) * params[_RESIDUAL_RATE]
+    low0 = load_some(chan[VALUE_AT + 1], j, here, 0.0)
+    high0 = load_some(chan[VALUE_AT + 2], j, here, 0.0)
+    low1 = load_some(chan[LEVEL_AT + 1], j, here, 0.0)
+    high1 = load_some(chan[LEVEL_AT + 2], j, here, 0.0)
+    low2 = load_some(chan[RESIDUAL_AT + 1], j, here, 0.0)
+    high2 = load_some(chan[RESIDUAL_AT + 2], j, here, 0.0)
+    out = less(value, low0) | less(high0, value) | less(level, low1) | less(high1, level)
+    fit = fit & ~(out | less(residual, low2) | less(high2, residual))
+    store_some(chan[SEEN], j, fit, n)
+    store_some(chan[CHANGES], j, fit, select(moved, changes + 1.0, changes))
+    store_some(chan[QUANTUM], j, fit, select(moved & less(step, quantum), step, quantum))
+    fade0 = (high0 - low0) * params[_FORGET]
+    fade1 = (high1 - low1) * params[_FORGET]
+    fade2 = (high2 - low2) * params[_FORGET]
+    store_some(chan[VALUE_AT], j, fit, value)
+    store_some(chan[VALUE_AT + 1], j, fit, low0 + fade0)
+    store_some(chan[VALUE_AT + 2], j, fit, high0 - fade0)
+    store_some(chan[LEVEL_AT], j, fit, level)
+    store_some(chan[LEVEL_AT + 1], j, fit, low1 + fade1)
+    store_some(chan[LEVEL_AT + 2], j, fit, high1 - fade1)
+    store_some(chan[RESIDUAL_AT], j, fit, residual)
+    store_some(chan[RESIDUAL_AT + 1], j, fit, low2 + fade2)
+    store_some(chan[RESIDUAL_AT + 2], j, fit, high2 - fade2)
+    return bits(fit)
+
+
+@fused
+def seen(row, chan, j, value, error, signals, params):
+    """A sample of channel j and its forecast's error: update its `signals` signals and score those that are warm.
+
+    Signal k gets k times the warm-up to settle, and one more to fill its envelope.
+    """
+    if chan[GAP, j] > 0.0:
+        chan[LONGEST_GAP, j] = max(chan[LONGEST_GAP, j], chan[GAP, j])
+        chan[GAP, j] = 0.0
+    n = chan[SEEN, j] + 1.0
+    chan[SEEN, j] = n
+    step = abs(value - chan[VALUE_AT, j])
+    if step > 0.0 and n > 1.0:
+        if chan[CHANGES, j] == 0.0:
+            chan[GUESS, j] = guess(chan[VALUE_AT, j], value)
+            chan[QUANTUM, j] = step
+        elif step < chan[QUANTUM, j]:
+            chan[QUANTUM, j] = step
+        chan[CHANGES, j] += 1.0
+    chan[VALUE_AT, j] = value
+    chan[LEVEL_AT, j] += max(params[_LEVEL_RATE], 1.0 / n) * (value - chan[LEVEL_AT, j])
+    chan[RESIDUAL_AT, j] += params[_RESIDUAL_RATE] * (error - chan[RESIDUAL_AT, j])
+    warmup = params[_WARMUP]
+    for k in range(signals):
+        at = VALUE_AT + SIGNAL * k
+        signal = chan[at, j]
+        low = chan[at + 1, j]
+        high = chan[at + 2, j]
+        if n > (k + 1) * warmup:
+            fade = params[_FORGET] * (high - low)
+            chan[at + 1, j] = low + fade
+            chan[at + 2, j] = high - fade
+            if signal > high or signal < low:
+                _outside(row, chan, j, k, low, high, params)
+        elif n > k * warmup + 1.0:
+            chan[at + 1, j] = min(low, signal)
+            chan[at + 2, j] = max(high, signal)
+        else:
+            chan[at + 1, j] = signal
+            chan[at + 2, j] = signal
+
+
+@fused
+def _quantum(chan, j):
+    """The smallest step of the channel, at most a guess for each change: few may all have been large."""
+    return min(chan[QUANTUM, j], chan[GUESS, j] * chan[CHANGES, j])
+
+
+@fused
+def _outside(row, chan, j, k, low, high, params):
+    """Score signal `k` of channel j, which left its envelope [low, high]; let that grow to hold it."""
+    at = VALUE_AT + SIGNAL * k
+    signal = chan[at, j]
+    quantum = _quantum(chan, j)
+    allowance = _ALLOWANCE * quantum * (1.0 if k == 0 else params[_LEVEL_RATE + k - 1])
+    young = params[_YOUTH] / chan[SEEN, j]
+    floor = _FLOOR * quantum
+    if k > 0:
+        spread = chan[VALUE_AT + 2, j] - chan[VALUE_AT + 1, j]
+        floor = max(_SLOW_FLOOR * quantum, _SLOW_WIDTH * min(1.0, young) * spread)
+    width = max(high - low, floor, _RESOLUTION * abs(chan[VALUE_AT, j]) + _TINY)
+    side = 1.0 if signal > high else -1.0
+    e = max(signal - high, low - signal)
+    margin = params[_ENVELOPE + k]
+    grown = e
+    if e > allowance and margin > 0.0:
+        strength = (e - allowance) / (margin * (1.0 + young * np.sqrt(young)) * width)
+        # Half way back to the envelope counts as over.
+        _news(row, CAUSES * j + k, strength, signal - side * 0.5 * e, side)
+        if k > 0 and strength >= params[THRESHOLD]:
+            grown = _LEAD * e
+    chan[at + (2 if signal > high else 1), j] += side * min(grown, params[_GROWTH] * width)
+
+
+@fused
+def daily(row, chan, j, d, hours, params):
+    """Score the level of channel j against what it was at this hour on other days, kept at row[d]."""
+    level = chan[LEVEL_AT, j]
+    at = d + _HOUR_AT + 2 * (hours % 24)
+    bit = 1 << (hours % 24)
+    known = int(row[d + _HOURS])
+    if known == 0:
+        row[d + _SINCE] = hours
+    if known & bit == 0:
+        row[d + _HOURS] = known | bit
+        row[at] = level
+        row[at + 1] = level
+    low = row[at]
+    high = row[at + 1]
+    e = max(level - high, low - level)
+    if e > 0.0:
+        floor = max(_FLOOR * _quantum(chan, j), _DAILY_WIDTH * (chan[VALUE_AT + 2, j] - chan[VALUE_AT + 1, j]))
+        width = max(high - low, floor, _RESOLUTION * abs(level) + _TINY)
+        side = 1.0 if level > high else -1.0
+        grown = e
+        if hours - row[d + _SINCE] >= _DAYS and params[_DAILY] > 0.0:
+            strength = e / (params[_DAILY] * width)
+            _news(row, CAUSES * j + BY_DAILY, strength, level - side * 0.5 * e, side)
+            if strength >= params[THRESHOLD]:
+                grown = _LEAD * e
+        row[at + (1 if level > high else 0)] += side * min(grown, params[_GROWTH] * width)
+
+
+@fused
+def absent(row, chan, j, params):
+    """A sample without channel j: news while its gap is new, silence once it has been an episode."""
+    gap = chan[GAP, j] + 1.0
+    chan[GAP, j] = gap
+    limit = max(params[_MISSING], 2.0 * chan[LONGEST_GAP, j])
+    if chan[SEEN, j] >= params[_WARMUP] and params[_MISSING] > 0.0 and gap <= limit + params[LONGEST]:
+        _news(row, CAUSES * j + BY_MISSING, gap / limit, 0.0, 1.0)
+
+
+@fused
+def _news(row, cause, strength, bound, side):
+    """Keep the strongest signal of this sample."""
+    if strength > row[BEST]:
+        row[BEST] = min(strength, _MAX)
+        row[BEST_CAUSE] = cause
+        row[BEST_BOUND] = bound
+        row[BEST_SIDE] = side
