@@ -97,7 +97,7 @@ BY_DAILY, BY_MISSING = 3, 4
 # more for each channel where the model knows the time of day.
 UP, QUIET, AGE, CAUSE, BOUND, SIDE, BEST, BEST_CAUSE, BEST_BOUND, BEST_SIDE, HEAD = range(11)
 
-# A channel's slots, rows of `chan`. Its signals are value, level and residual, each with its envelope's edges behind it.
+# A channel's slots, rows of `chan`. Its signals are value, level and residual, each with its envelope behind it.
 SEEN, QUANTUM, GUESS, CHANGES, GAP, LONGEST_GAP, VALUE_AT = range(7)
 SIGNAL = 3
 LEVEL_AT, RESIDUAL_AT, CHANNEL = (VALUE_AT + SIGNAL * k for k in (1, 2, 3))
