@@ -53,7 +53,7 @@ from .program import (
 )
 from .table import COUNT, EPOCH, LAST_EPOCH
 
-__all__ = ["Answers", "advance", "clear_row"]
+__all__ = ["Answers", "advance", "advance_shard", "begin", "clear_row"]
 
 
 PREFETCH_FROM = 1 << 20
@@ -282,10 +282,9 @@ def _wave(sizes, program, slab, table, work, x, t, has, slots, fresh, n, answers
         slot = slots[i]
         work.slots[j] = slot
         if fresh[i]:
-            if meta[slot, COUNT] > 0:
-                table.head[LAST_EPOCH] += 1
-                meta[slot, EPOCH] = table.head[LAST_EPOCH]
-                meta[slot, COUNT] = 0
+            if answers.epoch[i] > 0:
+                meta[slot, EPOCH] = answers.epoch[i]
+            meta[slot, COUNT] = 0
             _clear(sizes, program, slab, work, slot)
         _before(sizes, program, slab, work, x[i], t[i], has[i], j, slot, meta[slot, COUNT], i, answers)
     _layers(program, slab, work, n)
@@ -296,11 +295,41 @@ def _wave(sizes, program, slab, table, work, x, t, has, slots, fresh, n, answers
 
 
 @kernel
-def advance(frame, x, t, has, slots, fresh, start, stop, mark, answers):
-    """Step rows start..stop in order of arrival; rows whose slot is negative were refused and are passed over.
+def begin(frame, slots, fresh, start, stop, mark, answers):
+    """Give the rows that start a stream anew their epochs, in order of arrival, before any is stepped.
 
-    The frame's stamp int64 (capacity,) holds no value above `mark` on entry; returns the largest that it holds on
-    return.
+    `mark` is above any in the frame's stamps, and is the largest afterwards. answers.epoch is written where `fresh` is
+    set: the new epoch, or 0 where the stream has seen nothing that could be forgotten.
+    """
+    some = False
+    for i in range(start, stop):
+        some = some or fresh[i] != 0
+    if some:
+        _, _, table, _, stamp = opened(frame)
+        for i in range(start, stop):
+            slot = slots[i]
+            if slot >= 0:
+                if fresh[i]:
+                    answers.epoch[i] = 0
+                    if table.meta[slot, COUNT] > 0 or stamp[slot] == mark:
+                        table.head[LAST_EPOCH] += 1
+                        answers.epoch[i] = table.head[LAST_EPOCH]
+                stamp[slot] = mark
+
+
+@fused
+def _shard_of(slot):
+    """Neighbouring slots belong together: threads that write to one cache line wait for each other."""
+    return slot >> 6
+
+
+@kernel
+def advance_shard(frame, x, t, has, slots, fresh, start, stop, mark, answers, shard, shards):
+    """Step those of the rows start..stop, in order of arrival, whose stream belongs to one of `shards` shards.
+
+    Rows whose slot is negative were refused and are passed over. Shards share no stream, so they may run side by side,
+    each with a frame whose scratch is its own. The frame's stamp int64 (capacity,) holds no value above `mark` on
+    entry; returns the largest that it holds on return. `begin` comes first.
     """
     program, slab, table, work, stamp = opened(frame)
     # Numbers, not an array: the compiler would have to read an array's again after every store.
@@ -312,7 +341,7 @@ def advance(frame, x, t, has, slots, fresh, start, stop, mark, answers):
         n = 0
         while i < stop and n < TILE:
             slot = slots[i]
-            if slot >= 0:
+            if slot >= 0 and (shards == 1 or _shard_of(slot) % shards == shard):
                 if stamp[slot] == mark:
                     break
                 stamp[slot] = mark
@@ -324,3 +353,10 @@ def advance(frame, x, t, has, slots, fresh, start, stop, mark, answers):
             i += 1
         _wave(sizes, program, slab, table, work, x, t, has, slots, fresh, n, answers)
     return mark
+
+
+@kernel
+def advance(frame, x, t, has, slots, fresh, start, stop, mark, answers):
+    """Step rows start..stop in order of arrival, all in this thread; arguments and result as in `advance_shard`."""
+    begin(frame, slots, fresh, start, stop, mark + 1, answers)
+    return advance_shard(frame, x, t, has, slots, fresh, start, stop, mark + 1, answers, 0, 1)

@@ -12,7 +12,18 @@ from .advance import Answers, advance
 from .frame import FIELDS, STAMP_AT, array_at, opened
 from .table import FLAGS, GENERATION, LAST_T, RECV, SEEN_T, lookup, touch
 
-__all__ = ["BACK", "IDLE", "INFINITE", "STALE_HANDLE", "UNKNOWN", "new_single", "step_handle", "step_id"]
+__all__ = [
+    "BACK",
+    "IDLE",
+    "INFINITE",
+    "STALE_HANDLE",
+    "UNKNOWN",
+    "check_rows",
+    "new_single",
+    "step_handle",
+    "step_id",
+    "use_rows",
+]
 
 # Why a step was refused; otherwise the stream's slot, which is not negative.
 UNKNOWN, STALE_HANDLE, BACK, INFINITE, IDLE = -1, -2, -3, -4, -5
@@ -143,14 +154,12 @@ def check_rows(frame, handles, x, slots):
 
 
 @kernel
-def step_rows(frame, x, t, has, slots, fresh, now, mark, answers):
-    """Advance live slots by checked samples, in order; arguments as in `advance`."""
+def use_rows(frame, t, has, slots, now):
+    """Note that live slots are used, in order, and the times of their samples."""
     table = opened(frame)[2]
-    n = slots.shape[0]
-    for i in range(n):
+    for i in range(slots.shape[0]):
         if has[i] & HAS_T:
             row = table.meta[slots[i]]
             row[LAST_T] = t[i]
             row[FLAGS] |= SEEN_T
         touch(table, slots[i], now)
-    return advance(frame, x, t, has, slots, fresh, 0, n, mark, answers)

@@ -15,8 +15,9 @@ from streamrnn.model import Model
 
 from . import admission
 from .admission import DONE, EVENT_ROOM, FULL, WIDER, Samples, admit, new_events
-from .advance import Answers, advance, clear_row
+from .advance import Answers, advance, advance_shard, begin, clear_row
 from .calls import new_single
+from .crew import Crew
 from .frame import new_frame
 from .outputs import Event
 from .program import build_program, make_layout, new_slab, new_work
@@ -33,6 +34,9 @@ _EVENTS = {
 
 _EVENT_BUFFER = 4096
 
+SHARE = 128
+"""Rows a thread from which several threads are taken: fewer are stepped sooner than handed over."""
+
 
 class Core:
     """The engine's arrays and its data path; `Engine` is the class to use."""
@@ -44,9 +48,11 @@ class Core:
         idle_ttl: float | None = None,
         ring: int = 16,
         epoch: int = 0,
+        threads: int = 1,
     ) -> None:
         _check_integer("capacity", capacity, 1, 2**31 - 1)
         _check_integer("ring", ring, 0, 1_000_000)
+        _check_integer("threads", threads, 1, 1024)
         if idle_ttl is not None and not 0 < idle_ttl < 1e9:
             raise ConfigError(f"idle_ttl is {idle_ttl!r}; it must be a positive number of seconds, or None")
         self.model = model
@@ -58,6 +64,9 @@ class Core:
         self._program = build_program(model, ring)
         self._slab = new_slab(model, capacity, ring)
         self._work = new_work(model)
+        self.threads = threads
+        self._crew = Crew(threads) if threads > 1 else None
+        self._other_work = [new_work(model) for _ in range(threads - 1)]
         self._table = new_table(capacity, secrets.randbits(64))
         self._table.head[LAST_EPOCH] = epoch
         self._events = new_events(_EVENT_BUFFER)
@@ -73,7 +82,7 @@ class Core:
         self._sample = np.zeros((1, self.n_in), np.float32)
         self._row, self._row_shape = self._sample[0], (self.n_in,)
         self._single = new_single(answers_of(self._one), self._sample)
-        self._frame = self._make_frame()
+        self._make_frames()
 
     @property
     def n_in(self) -> int:
@@ -122,18 +131,7 @@ class Core:
                 self._slots,
                 self._fresh,
             )
-            self._mark = advance(
-                self._frame,
-                samples.x,
-                samples.t,
-                samples.has,
-                self._slots,
-                self._fresh,
-                row,
-                stop,
-                self._mark,
-                answers,
-            )
+            self._advance(samples.x, samples.t, samples.has, self._slots, self._fresh, row, stop, answers)
             results.slot[row:stop] = self._slots[row:stop]
             row = stop
             if why in (DONE, FULL):
@@ -141,6 +139,28 @@ class Core:
             if why == WIDER:
                 self._widen(int(samples.id_end[row + 1] - samples.id_end[row]))
         return row
+
+    def _advance(
+        self,
+        x: npt.NDArray[np.float32],
+        t: npt.NDArray[np.int64],
+        has: npt.NDArray[np.uint8],
+        slots: npt.NDArray[np.int64],
+        fresh: npt.NDArray[np.uint8],
+        start: int,
+        stop: int,
+        answers: Answers,
+    ) -> None:
+        """Step admitted rows, on several threads where there are enough rows to pay for them."""
+        rows = (x, t, has, slots, fresh, start, stop)
+        if self._crew is None or stop - start < SHARE * self.threads:
+            self._mark = advance(self._frame, *rows, self._mark, answers)
+            return
+        self._mark += 1
+        begin(self._frame, slots, fresh, start, stop, self._mark, answers)
+        n = self.threads
+        shares = [(frame, *rows, self._mark, answers, k, n) for k, frame in enumerate(self._frames)]
+        self._mark = max(self._crew.run(advance_shard, shares))
 
     def _widen(self, needed: int) -> None:
         """Make room for longer ids: rows of ids grow by doubling, so that short ids cost little memory."""
@@ -151,11 +171,15 @@ class Core:
         ids = np.zeros((self.capacity, width), np.uint8)
         ids[:, : old.shape[1]] = old
         self._table = self._table._replace(ids=ids)
-        self._frame = self._make_frame()
+        self._make_frames()
 
-    def _make_frame(self) -> npt.NDArray[np.int64]:
-        """All of the engine's arrays as one argument."""
-        return new_frame(self._program, self._slab, self._table, self._work, (self._stamp,), self._single)
+    def _make_frames(self) -> None:
+        """All of the engine's arrays as one argument, for each thread with scratch of its own."""
+        self._frames = [
+            new_frame(self._program, self._slab, self._table, work, (self._stamp,), self._single)
+            for work in (self._work, *self._other_work)
+        ]
+        self._frame = self._frames[0]
 
     def events(self) -> list[Event]:
         """What happened to streams since the last call, in order (but see `events_lost`)."""

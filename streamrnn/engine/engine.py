@@ -15,7 +15,7 @@ from streamrnn.ids import check_id
 
 from .admission import Samples
 from .advance import clear_row
-from .calls import check_rows, step_handle, step_id, step_rows
+from .calls import check_rows, step_handle, step_id, use_rows
 from .core import Core, answers_of
 from .outputs import Event, Output, Outputs, StreamState
 from .queries import lookup_all, newly_stale, oldest_idle, times_go_back, touch_handles
@@ -37,7 +37,8 @@ class Engine(Core):
 
     `capacity` is the most streams that live at once: one more evicts the least recently used. A stream without a
     sample for `idle_ttl` seconds of receipt time starts anew. `ring` is how many of its last samples each stream keeps.
-    Epochs count up from `epoch`. One thread at a time may use an engine.
+    Epochs count up from `epoch`. With `threads` above 1, large bursts are stepped by as many threads side by side, each
+    its own streams, to the same bits; still, only one thread at a time may use an engine.
 
     >>> from streamrnn import Model
     >>> engine = Engine(Model.random(cell="gru", n_in=2, hidden=8, n_out=1), capacity=100)
@@ -192,7 +193,8 @@ class Engine(Core):
             _refuse_infinite(X)
         if n and has[0] & HAS_T:
             self._refuse_old_times(slots, None, t, has)
-        self._mark = step_rows(self._frame, X, t, has, slots, has & HAS_RESET, now, self._mark, answers_of(results))
+        use_rows(self._frame, t, has, slots, now)
+        self._advance(X, t, has, slots, has & np.uint8(HAS_RESET), 0, n, answers_of(results))
 
     def _refuse_old_times(
         self,
