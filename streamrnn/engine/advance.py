@@ -53,7 +53,7 @@ from .program import (
 )
 from .table import COUNT, EPOCH, LAST_EPOCH
 
-__all__ = ["Answers", "advance", "advance_shard", "begin", "clear_row"]
+__all__ = ["Answers", "advance", "begin", "clear_row"]
 
 
 PREFETCH_FROM = 1 << 20
@@ -273,7 +273,7 @@ def _after(sizes, slab, meta, work, x, j, slot, i, answers):
     answers.epoch[i] = meta[slot, EPOCH]
 
 
-@fused
+@inlined
 def _wave(sizes, program, slab, table, work, x, t, has, slots, fresh, n, answers):
     """Step the n rows work.outs[:n], all of different streams."""
     meta = table.meta
@@ -324,7 +324,7 @@ def _shard_of(slot):
 
 
 @kernel
-def advance_shard(frame, x, t, has, slots, fresh, start, stop, mark, answers, shard, shards):
+def advance(frame, x, t, has, slots, fresh, start, stop, mark, answers, shard, shards):
     """Step those of the rows start..stop, in order of arrival, whose stream belongs to one of `shards` shards.
 
     Rows whose slot is negative were refused and are passed over. Shards share no stream, so they may run side by side,
@@ -353,10 +353,3 @@ def advance_shard(frame, x, t, has, slots, fresh, start, stop, mark, answers, sh
             i += 1
         _wave(sizes, program, slab, table, work, x, t, has, slots, fresh, n, answers)
     return mark
-
-
-@kernel
-def advance(frame, x, t, has, slots, fresh, start, stop, mark, answers):
-    """Step rows start..stop in order of arrival, all in this thread; arguments and result as in `advance_shard`."""
-    begin(frame, slots, fresh, start, stop, mark + 1, answers)
-    return advance_shard(frame, x, t, has, slots, fresh, start, stop, mark + 1, answers, 0, 1)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from streamrnn._jit import fused, inlined, kernel
 from streamrnn.burst import HAS_RESET, HAS_T
 
-from .advance import Answers, advance
+from .advance import Answers, advance, begin
 from .frame import FIELDS, STAMP_AT, array_at, opened
 from .table import FLAGS, GENERATION, LAST_T, RECV, SEEN_T, lookup, touch
 
@@ -20,8 +20,7 @@ __all__ = [
     "UNKNOWN",
     "check_rows",
     "new_single",
-    "step_handle",
-    "step_id",
+    "step_one",
     "use_rows",
 ]
 
@@ -78,9 +77,33 @@ def _refused(why, mark):
 
 
 @fused
-def _step(frame, slot, t, has, now, ttl, mark):
-    """Check the sample in the frame's row of samples, and advance the slot by it."""
+def _slot_of(table, handle):
+    """The slot of a handle, or -1 where it is stale."""
+    slot = handle & _SLOT_MASK
+    if handle < 0 or slot >= table.meta.shape[0]:
+        return np.int64(-1)
+    if table.meta[slot, FLAGS] == 0 or table.meta[slot, GENERATION] != handle >> 32:
+        return np.int64(-1)
+    return slot
+
+
+@kernel
+def step_one(frame, handle, stream, t, has, now, ttl, mark):
+    """Advance one stream by the sample in the frame: that of a handle, or by its id, uint8 (n,), where n > 0.
+
+    `t` and `now` in ns, `has` the HAS_ bits of the sample, `ttl` in ns with 0 for never, `mark` as in `advance`.
+    Returns (slot or why it was refused, mark, score, flag, cause, samples seen, whether a channel was missing); y and
+    the missing channels stand in the frame's answers. A sample that was refused has changed nothing.
+    """
     table = opened(frame)[2]
+    if stream.shape[0] > 0:
+        slot = lookup(table, stream, 0, stream.shape[0])
+        why = UNKNOWN
+    else:
+        slot = _slot_of(table, handle)
+        why = STALE_HANDLE
+    if slot < 0:
+        return _refused(why, mark)
     answers, x, times, flags, slots, fresh = _one(frame)
     row = table.meta[slot]
     if _infinite(x[0]):
@@ -97,46 +120,15 @@ def _step(frame, slot, t, has, now, ttl, mark):
     flags[0] = has
     slots[0] = slot
     fresh[0] = 1 if has & HAS_RESET else 0
-    mark = advance(frame, x, times, flags, slots, fresh, 0, 1, mark, answers)
+    # Typed numbers: for a literal, Numba would compile the step once more.
+    zero, one = np.int64(0), np.int64(1)
+    mark += one
+    begin(frame, slots, fresh, zero, one, mark, answers)
+    mark = advance(frame, x, times, flags, slots, fresh, zero, one, mark, answers, zero, one)
     missing = False
     for k in range(answers.missing.shape[1]):
         missing = missing or answers.missing[0, k] != 0
     return slot, mark, answers.score[0], answers.flag[0], answers.cause[0], answers.seen[0], missing
-
-
-@fused
-def _slot_of(table, handle):
-    """The slot of a handle, or -1 where it is stale."""
-    slot = handle & _SLOT_MASK
-    if handle < 0 or slot >= table.meta.shape[0]:
-        return np.int64(-1)
-    if table.meta[slot, FLAGS] == 0 or table.meta[slot, GENERATION] != handle >> 32:
-        return np.int64(-1)
-    return slot
-
-
-@kernel
-def step_handle(frame, handle, t, has, now, ttl, mark):
-    """Advance the stream of a handle by the sample in the frame.
-
-    `t` and `now` in ns, `has` the HAS_ bits of the sample, `ttl` in ns with 0 for never, `mark` as in `advance`.
-    Returns
-    (slot or why it was refused, mark, score, flag, cause, samples seen, whether a channel was missing); y and the
-    missing channels stand in the frame's answers. A sample that was refused has changed nothing.
-    """
-    slot = _slot_of(opened(frame)[2], handle)
-    if slot < 0:
-        return _refused(STALE_HANDLE, mark)
-    return _step(frame, slot, t, has, now, ttl, mark)
-
-
-@kernel
-def step_id(frame, stream, t, has, now, ttl, mark):
-    """The same for a stream by its id, uint8 (n,); UNKNOWN where it is not alive."""
-    slot = lookup(opened(frame)[2], stream, 0, stream.shape[0])
-    if slot < 0:
-        return _refused(UNKNOWN, mark)
-    return _step(frame, slot, t, has, now, ttl, mark)
 
 
 @kernel

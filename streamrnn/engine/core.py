@@ -15,7 +15,7 @@ from streamrnn.model import Model
 
 from . import admission
 from .admission import DONE, EVENT_ROOM, FULL, WIDER, Samples, admit, new_events
-from .advance import Answers, advance, advance_shard, begin, clear_row
+from .advance import Answers, advance, begin, clear_row
 from .calls import new_single
 from .crew import Crew
 from .frame import new_frame
@@ -153,14 +153,14 @@ class Core:
     ) -> None:
         """Step admitted rows, on several threads where there are enough rows to pay for them."""
         rows = (x, t, has, slots, fresh, start, stop)
-        if self._crew is None or stop - start < SHARE * self.threads:
-            self._mark = advance(self._frame, *rows, self._mark, answers)
-            return
         self._mark += 1
         begin(self._frame, slots, fresh, start, stop, self._mark, answers)
+        if self._crew is None or stop - start < SHARE * self.threads:
+            self._mark = advance(self._frame, *rows, self._mark, answers, 0, 1)
+            return
         n = self.threads
         shares = [(frame, *rows, self._mark, answers, k, n) for k, frame in enumerate(self._frames)]
-        self._mark = max(self._crew.run(advance_shard, shares))
+        self._mark = max(self._crew.run(advance, shares))
 
     def _widen(self, needed: int) -> None:
         """Make room for longer ids: rows of ids grow by doubling, so that short ids cost little memory."""

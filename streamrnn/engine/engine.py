@@ -15,7 +15,7 @@ from streamrnn.ids import check_id
 
 from .admission import Samples
 from .advance import clear_row
-from .calls import check_rows, step_handle, step_id, use_rows
+from .calls import check_rows, step_one, use_rows
 from .core import Core, answers_of
 from .outputs import Event, Output, Outputs, StreamState
 from .queries import lookup_all, newly_stale, oldest_idle, times_go_back, touch_handles
@@ -29,6 +29,7 @@ Streams = Sequence[str] | npt.NDArray[np.int64]
 T = TypeVar("T", bound=np.generic)
 
 _FLOAT32 = np.dtype(np.float32)
+_NO_ID = np.frombuffer(b"", np.uint8)
 _new_tuple = tuple.__new__
 
 
@@ -64,11 +65,10 @@ class Engine(Core):
             has |= HAS_T
         now = time.time_ns()
         if isinstance(stream, str):
-            encoded = np.frombuffer(check_id(stream), np.uint8)
-            answer = step_id(self._frame, encoded, t or 0, has, now, self._ttl, self._mark)
+            handle, name = 0, np.frombuffer(check_id(stream), np.uint8)
         else:
-            handle = stream if type(stream) is int and -(2**63) <= stream < 2**63 else _handle(stream)
-            answer = step_handle(self._frame, handle, t or 0, has, now, self._ttl, self._mark)
+            handle, name = stream if type(stream) is int and -(2**63) <= stream < 2**63 else _handle(stream), _NO_ID
+        answer = step_one(self._frame, handle, name, t or 0, has, now, self._ttl, self._mark)
         slot, self._mark, score, flag, cause, n, missing = answer
         if slot < 0:
             return self._step_slowly(stream, x, t, reset)
@@ -348,6 +348,7 @@ class Engine(Core):
             burst.add(stream, [0.0] * self.n_in, t=0, seq=0, session=b"s")
         spare.ingest(burst, results)
         spare.step_many(spare.handles(["a", "c"]), np.zeros((2, self.n_in), np.float32), t=[0, 0])
+        spare.step("a", np.zeros(self.n_in, np.float32))
         spare.load_state("a", spare.state("a"))
         spare.reset("a")
         spare.stale(time.time_ns(), 1)
