@@ -19,17 +19,22 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
-from numba import config, njit
+from llvmlite import ir
+from numba import cfunc, config, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
-__all__ = ["FLAGS", "allocating", "cache_dir", "fused", "inlined", "kernel"]
+__all__ = ["FLAGS", "Entry", "allocating", "cache_dir", "call_at", "fused", "inlined", "kernel"]
 
 FLAGS = {"error_model": "numpy", "fastmath": False, "nogil": True}
 
 _PACKAGE = Path(__file__).parent
-_COMPILED = ("_jit.py", "burst.py", "kernels", "engine")  # where compiled functions and their constants live
+# Where compiled functions and their constants live.
+_COMPILED = ("_jit.py", "burst.py", "ids.py", "kernels", "engine", "wire", "transport")
 _KEEP = 4  # folders of earlier sources that stay, for switching back and forth
 
 
@@ -81,14 +86,19 @@ def cache_dir() -> Path | None:
     return None
 
 
-def _compiled(function: Callable, **options: object) -> Callable:
+def _cached(make: Callable[[bool], Any]) -> Any:
+    """What `make(cache)` compiles, with its cache in our folder."""
     folder = cache_dir()
     before = config.CACHE_DIR
     config.CACHE_DIR = str(folder or "")
     try:
-        return njit(**FLAGS, cache=folder is not None, **options)(function)
+        return make(folder is not None)
     finally:
         config.CACHE_DIR = before
+
+
+def _compiled(function: Callable, **options: object) -> Callable:
+    return _cached(lambda cache: njit(**FLAGS, cache=cache, **options)(function))
 
 
 def kernel(function: Callable) -> Callable:
@@ -115,3 +125,45 @@ def inlined(function: Callable) -> Callable:
 def allocating(function: Callable) -> Callable:
     """The decorator of compiled functions off the data path that make arrays."""
     return _compiled(function)
+
+
+class Entry:
+    """The decorator of a large kernel that other compiled code calls by its address, with integers and for one.
+
+    Numba compiles what a function calls once more with every caller. Behind an address it is compiled once, when
+    `address` is first asked for; callers take the address as data (`call_at`), so that they can be cached.
+    """
+
+    def __init__(self, function: Callable) -> None:
+        self._function = function
+        self.__doc__ = function.__doc__
+
+    @cached_property
+    def _compiled(self) -> Any:
+        n = self._function.__code__.co_argcount
+        signature = types.int64(*[types.int64] * n)
+        return _cached(lambda cache: cfunc(signature, cache=cache, _nrt=False, **FLAGS)(self._function))
+
+    @property
+    def address(self) -> int:
+        return int(self._compiled.address)
+
+
+@intrinsic
+def call_at(typingctx, address, arguments):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """The int64 that the C function at an address returns for a tuple of integers.
+
+    Integers travel in registers of 64 bits, of which a C function that takes an `int` reads the half that it needs: so
+    on all calling conventions of 64 bits. A C `int` comes back as its lower half; see `c_int`.
+    """
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        i64 = ir.IntType(64)
+        values = [
+            context.cast(builder, value, kind, types.int64)
+            for value, kind in zip(cgutils.unpack_tuple(builder, args[1]), signature.args[1].types, strict=True)
+        ]
+        function = ir.FunctionType(i64, [i64] * len(values)).as_pointer()
+        return builder.call(builder.inttoptr(args[0], function), values)
+
+    return types.int64(types.int64, arguments), codegen

@@ -133,10 +133,11 @@ class Results:
     `verdict` int8; and where it is ACCEPTED: `y` float32 `(n, n_out)`, `score` float32, `flag` uint8, `edge` int8
     (1 raised, -1 cleared, 0 neither), `cause` int32 (-1 none; `Model.cause_name` spells it), `count` int64 (samples
     since the state began), `epoch` int64, `missing` uint8 `(n, n_in)`, `gap` int64 (sequence numbers missing just
-    before this sample; negative for none), `slot` int64.
+    before this sample; negative for none), `slot` int64 (-1 where the sample was refused), `fresh` uint8 (1 where the
+    stream's state began with it).
     """
 
-    __slots__ = ("cause", "count", "edge", "epoch", "flag", "gap", "missing", "score", "slot", "verdict", "y")
+    __slots__ = ("cause", "count", "edge", "epoch", "flag", "fresh", "gap", "missing", "score", "slot", "verdict", "y")
 
     def __init__(self, capacity: int, n_in: int, n_out: int) -> None:
         self.verdict: npt.NDArray[np.int8] = np.zeros(capacity, np.int8)
@@ -150,3 +151,4 @@ class Results:
         self.missing: npt.NDArray[np.uint8] = np.zeros((capacity, n_in), np.uint8)
         self.gap: npt.NDArray[np.int64] = np.zeros(capacity, np.int64)
         self.slot: npt.NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self.fresh: npt.NDArray[np.uint8] = np.zeros(capacity, np.uint8)

@@ -14,7 +14,7 @@ from networks import samples
 
 from streamrnn import Engine, Model
 from streamrnn.burst import ACCEPTED, BAD_TIME, DUPLICATE, LATE, Burst, Results
-from streamrnn.engine import advance, calls
+from streamrnn.engine import calls, frame
 from streamrnn.errors import (
     BadId,
     BadTime,
@@ -64,23 +64,23 @@ class Lives(RuleBasedStateMachine):
     def send(self, streams, reset, dt):
         self.now += dt
         expected = []
-        for s in streams:
+        for row, s in enumerate(streams):
             if s in self.truth and self.now - self.truth[s][1] > 50:
-                expected.append(("evicted", s, "idle", self.truth.pop(s)[0]))
+                expected.append(("evicted", s, "idle", self.truth.pop(s)[0], row))
             if s not in self.truth:
                 if len(self.truth) == self.capacity:
                     old, (n, _) = self.truth.popitem(last=False)
-                    expected.append(("evicted", old, "capacity", n))
-                expected.append(("created", s, "", 0))
+                    expected.append(("evicted", old, "capacity", n, row))
+                expected.append(("created", s, "", 0, row))
                 self.truth[s] = [0, self.now]
             elif reset:
-                expected.append(("reset", s, "sample", None))
+                expected.append(("reset", s, "sample", None, row))
                 self.truth[s][0] = 0
             self.truth[s] = [self.truth[s][0] + 1, self.now]
             self.truth.move_to_end(s)
         verdicts, _, events = ingest(self.engine, *((s, [1.0, 2.0], {"reset": reset}) for s in streams), recv=self.now)
         assert verdicts == [ACCEPTED] * len(streams)
-        got = [(e.kind, e.stream, e.reason, None if e.kind == "reset" else e.n) for e in events]
+        got = [(e.kind, e.stream, e.reason, None if e.kind == "reset" else e.n, e.row) for e in events]
         assert got == expected
 
     @rule(s=ids)
@@ -88,7 +88,7 @@ class Lives(RuleBasedStateMachine):
         if s in self.truth:
             n, _ = self.truth.pop(s)
             self.engine.evict(s)
-            assert self.engine.events() == [("evicted", s, "request", n)]
+            assert self.engine.events() == [("evicted", s, "request", n, -1)]
         else:
             with pytest.raises(UnknownStream):
                 self.engine.evict(s)
@@ -99,7 +99,7 @@ class Lives(RuleBasedStateMachine):
             n = self.truth[s][0]
             self.truth[s][0] = 0
             self.engine.reset(s)
-            assert self.engine.events() == [("reset", s, "request", n)]
+            assert self.engine.events() == [("reset", s, "request", n, -1)]
 
     @rule(dt=st.integers(0, 80))
     def sweep(self, dt):
@@ -425,7 +425,7 @@ def test_arrays_that_cannot_be_written_compile_nothing_new():
     handles = engine.handles(["a", "b"])
     X = np.ones((2, MODEL.spec.n_in), np.float32)
     before = engine.step_many(handles, X).y
-    known = [len(f.signatures) for f in (calls.check_rows, advance.advance)]
+    known = [len(f.signatures) for f in (calls.check_rows, frame.bind)]
     for array in (handles, X):
         array.flags.writeable = False
     shifted = np.frombuffer(b"\0" + X.tobytes(), np.float32, offset=1, count=X.size).reshape(X.shape)
@@ -434,4 +434,4 @@ def test_arrays_that_cannot_be_written_compile_nothing_new():
         engine.reset("a")
         engine.reset("b")
         np.testing.assert_array_equal(engine.step_many(handles, given).y, before)
-    assert [len(f.signatures) for f in (calls.check_rows, advance.advance)] == known
+    assert [len(f.signatures) for f in (calls.check_rows, frame.bind)] == known

@@ -54,8 +54,8 @@ __all__ = [
     "PENDING",
     "RESET",
     "WIDER",
+    "Arrivals",
     "Events",
-    "Samples",
     "admit",
     "new_events",
     "push_event",
@@ -75,25 +75,26 @@ SEQ_WINDOW = 64
 """How far back a sequence number is remembered, to tell a duplicate from a late sample."""
 
 
-class Samples(NamedTuple):
-    """The arrays of a `Burst`."""
+class Arrivals(NamedTuple):
+    """Who sent each row, and what became of it: seq and session int64 (n,), ids uint8 and id_end int64 (n + 1,) as in a
+    `Burst`; verdict int8 and gap int64 (n,) as in `Results`."""
 
-    x: npt.NDArray[np.float32]
-    t: npt.NDArray[np.int64]
     seq: npt.NDArray[np.int64]
     session: npt.NDArray[np.int64]
-    has: npt.NDArray[np.uint8]
     ids: npt.NDArray[np.uint8]
     id_end: npt.NDArray[np.int64]
+    verdict: npt.NDArray[np.int8]
+    gap: npt.NDArray[np.int64]
 
 
 class Events(NamedTuple):
     """Lifecycle events that wait to be drained: n int64 (1,), kind int64 (room,), seen int64 (room,) samples of the
-    stream at that time, ids uint8 (room, MAX_ID), lengths int64 (room,)."""
+    stream at that time, row int64 (room,) whose sample caused it, ids uint8 (room, MAX_ID), lengths int64 (room,)."""
 
     n: npt.NDArray[np.int64]
     kind: npt.NDArray[np.int64]
     seen: npt.NDArray[np.int64]
+    row: npt.NDArray[np.int64]
     ids: npt.NDArray[np.uint8]
     lengths: npt.NDArray[np.int64]
 
@@ -103,15 +104,17 @@ def new_events(room: int) -> Events:
         np.zeros(1, np.int64),
         np.zeros(room, np.int64),
         np.zeros(room, np.int64),
+        np.zeros(room, np.int64),
         np.zeros((room, MAX_ID), np.uint8),
         np.zeros(room, np.int64),
     )
 
 
 @kernel
-def push_event(events, kind, table, slot):
+def push_event(events, kind, table, slot, row):
     i = events.n[0]
     events.kind[i] = kind
+    events.row[i] = row
     events.seen[i] = table.meta[slot, COUNT]
     n = table.lengths[slot]
     events.lengths[i] = n
@@ -167,25 +170,26 @@ def _check(row, has, seq, session, t):
 
 
 @kernel
-def admit(table, events, samples, start, n, recv, ttl, stamp, mark, verdict, gap, slots, fresh):
-    """Settle rows start..n: write verdict int8, gap int64, slots int64 (-1 where refused) and fresh uint8 (1 where the
-    state must start from zero: a new stream, or one that asked for a reset).
+def admit(table, events, rows, arrivals, start, n, recv, ttl, stamp, mark):
+    """Settle rows start..n: write rows.slots (-1 where refused), rows.fresh (1 where the state must start from zero: a
+    new stream, or one that asked for a reset), arrivals.verdict and arrivals.gap.
 
     `recv` is the time of receipt in ns, `ttl` the idle time in ns after which a stream starts anew (0: never),
     stamp int64 (capacity,) is set to `mark` for every slot with rows that wait. Returns (row, why).
     """
+    slots, fresh, verdict, gap = rows.slots, rows.fresh, arrivals.verdict, arrivals.gap
     for i in range(start, n):
         if events.n[0] + EVENT_ROOM > events.kind.shape[0]:
             return i, FULL
-        a = samples.id_end[i]
-        b = samples.id_end[i + 1]
+        a = arrivals.id_end[i]
+        b = arrivals.id_end[i + 1]
         if b - a > table.ids.shape[1]:
             return i, WIDER
-        slot = lookup(table, samples.ids, a, b)
+        slot = lookup(table, arrivals.ids, a, b)
         if slot >= 0 and ttl > 0 and recv - table.meta[slot, RECV] > ttl:
             if stamp[slot] == mark:
                 return i, PENDING
-            push_event(events, EVICTED_IDLE, table, slot)
+            push_event(events, EVICTED_IDLE, table, slot, i)
             remove(table, slot)
             slot = np.int64(-1)
         created = slot < 0
@@ -194,12 +198,12 @@ def admit(table, events, samples, start, n, recv, ttl, stamp, mark, verdict, gap
                 last = table.head[TAIL]
                 if stamp[last] == mark:
                     return i, PENDING
-                push_event(events, EVICTED_CAPACITY, table, last)
+                push_event(events, EVICTED_CAPACITY, table, last, i)
                 remove(table, last)
-            slot = take(table, samples.ids, a, b, recv)
-            push_event(events, CREATED, table, slot)
-        has = samples.has[i]
-        verdict[i], gap[i] = _check(table.meta[slot], has, samples.seq[i], samples.session[i], samples.t[i])
+            slot = take(table, arrivals.ids, a, b, recv)
+            push_event(events, CREATED, table, slot, i)
+        has = rows.has[i]
+        verdict[i], gap[i] = _check(table.meta[slot], has, arrivals.seq[i], arrivals.session[i], rows.t[i])
         if verdict[i] != ACCEPTED:
             slots[i] = -1
             continue
@@ -209,6 +213,6 @@ def admit(table, events, samples, start, n, recv, ttl, stamp, mark, verdict, gap
         fresh[i] = 1 if created else 0
         if has & HAS_RESET:
             if not created:
-                push_event(events, RESET, table, slot)
+                push_event(events, RESET, table, slot, i)
             fresh[i] = 1
     return n, DONE

@@ -8,12 +8,9 @@ computes depends on that stream alone, so the cut cannot be seen in the results.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-import numpy.typing as npt
 
-from streamrnn._jit import fused, inlined, kernel
+from streamrnn._jit import Entry, call_at, fused, inlined, kernel
 from streamrnn.burst import HAS_T
 from streamrnn.kernels import rnn
 from streamrnn.kernels.clock import day_phase
@@ -30,7 +27,18 @@ from streamrnn.kernels.rls import learn, predict
 from streamrnn.kernels.score import init as init_score
 from streamrnn.kernels.score import score
 
-from .frame import opened
+from .frame import (
+    ADVANCE,
+    address_of,
+    answers_of,
+    frame_at,
+    marks_of,
+    program_of,
+    rows_of,
+    slab_of,
+    table_of,
+    work_of,
+)
 from .program import (
     BIAS,
     CLASSIFY,
@@ -53,24 +61,11 @@ from .program import (
 )
 from .table import COUNT, EPOCH, LAST_EPOCH
 
-__all__ = ["Answers", "advance", "begin", "clear_row"]
+__all__ = ["advance", "advance_shard", "begin", "clear_row"]
 
 
 PREFETCH_FROM = 1 << 20
 """Bytes of all streams' state from which a wave's rows are asked for ahead: less stays in the second-level cache."""
-
-
-class Answers(NamedTuple):
-    """The arrays of a `Results` that the step writes."""
-
-    y: npt.NDArray[np.float32]
-    score: npt.NDArray[np.float32]
-    flag: npt.NDArray[np.uint8]
-    edge: npt.NDArray[np.int8]
-    cause: npt.NDArray[np.int32]
-    seen: npt.NDArray[np.int64]
-    epoch: npt.NDArray[np.int64]
-    missing: npt.NDArray[np.uint8]
 
 
 @inlined
@@ -295,26 +290,30 @@ def _wave(sizes, program, slab, table, work, x, t, has, slots, fresh, n, answers
 
 
 @kernel
-def begin(frame, slots, fresh, start, stop, mark, answers):
+def begin(frame, start, stop):
     """Give the rows that start a stream anew their epochs, in order of arrival, before any is stepped.
 
-    `mark` is above any in the frame's stamps, and is the largest afterwards. answers.epoch is written where `fresh` is
-    set: the new epoch, or 0 where the stream has seen nothing that could be forgotten.
+    answers.epoch is written where `fresh` is set: the new epoch, or 0 where the stream has seen nothing that could be
+    forgotten.
     """
+    rows = rows_of(frame)
+    slots, fresh = rows.slots, rows.fresh
     some = False
     for i in range(start, stop):
         some = some or fresh[i] != 0
     if some:
-        _, _, table, _, stamp = opened(frame)
+        table, marks, answers = table_of(frame), marks_of(frame), answers_of(frame)
+        marks.mark[0] += 1
+        mark = marks.mark[0]
         for i in range(start, stop):
             slot = slots[i]
             if slot >= 0:
                 if fresh[i]:
                     answers.epoch[i] = 0
-                    if table.meta[slot, COUNT] > 0 or stamp[slot] == mark:
+                    if table.meta[slot, COUNT] > 0 or marks.stamp[slot] == mark:
                         table.head[LAST_EPOCH] += 1
                         answers.epoch[i] = table.head[LAST_EPOCH]
-                stamp[slot] = mark
+                marks.stamp[slot] = mark
 
 
 @fused
@@ -323,15 +322,19 @@ def _shard_of(slot):
     return slot >> 6
 
 
-@kernel
-def advance(frame, x, t, has, slots, fresh, start, stop, mark, answers, shard, shards):
-    """Step those of the rows start..stop, in order of arrival, whose stream belongs to one of `shards` shards.
+@Entry
+def advance(address, start, stop, mark, shard, shards):
+    """Step those of the rows start..stop of the frame at an address, in order of arrival, whose stream belongs to one
+    of `shards` shards.
 
     Rows whose slot is negative were refused and are passed over. Shards share no stream, so they may run side by side,
-    each with a frame whose scratch is its own. The frame's stamp int64 (capacity,) holds no value above `mark` on
-    entry; returns the largest that it holds on return. `begin` comes first.
+    each with a frame whose scratch is its own. The frame's stamps hold no value above `mark` on entry; returns the
+    largest that they hold on return. `begin` comes first.
     """
-    program, slab, table, work, stamp = opened(frame)
+    frame = frame_at(address)
+    program, slab, table, work = program_of(frame), slab_of(frame), table_of(frame), work_of(frame)
+    stamp, answers = marks_of(frame).stamp, answers_of(frame)
+    x, t, has, slots, fresh = rows_of(frame)
     # Numbers, not an array: the compiler would have to read an array's again after every store.
     sizes = read_sizes(program)
     spread = slab.state.nbytes + slab.detector.nbytes > PREFETCH_FROM
@@ -353,3 +356,9 @@ def advance(frame, x, t, has, slots, fresh, start, stop, mark, answers, shard, s
             i += 1
         _wave(sizes, program, slab, table, work, x, t, has, slots, fresh, n, answers)
     return mark
+
+
+@kernel
+def advance_shard(frame, start, stop, mark, shard, shards):
+    """`advance`, for the frame of a thread."""
+    return call_at(frame[ADVANCE], (address_of(frame), start, stop, mark, shard, shards))

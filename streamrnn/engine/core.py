@@ -14,13 +14,13 @@ from streamrnn.ids import MAX_ID
 from streamrnn.model import Model
 
 from . import admission
-from .admission import DONE, EVENT_ROOM, FULL, WIDER, Samples, admit, new_events
-from .advance import Answers, advance, begin, clear_row
-from .calls import new_single
+from .admission import EVENT_ROOM, Arrivals, new_events
+from .advance import advance, advance_shard, begin, clear_row
 from .crew import Crew
-from .frame import new_frame
+from .frame import Answers, Marks, Rows, bind, bind_arrivals, new_frame
+from .ingest import SHARED, WIDER, admit_one, ingest, ingest_rows
 from .outputs import Event
-from .program import build_program, make_layout, new_slab, new_work
+from .program import Work, build_program, make_layout, new_slab, new_work
 from .table import GENERATION, LAST_EPOCH, lookup, new_table
 
 __all__ = ["Core"]
@@ -73,15 +73,14 @@ class Core:
         self._kept_events: deque[Event] = deque(maxlen=_EVENT_BUFFER + 2 * capacity)
         self.events_lost = 0
         """Events that nobody asked for in time: the oldest are dropped from twice the capacity on."""
-        self._stamp = np.zeros(capacity, np.int64)
-        self._mark = 0
-        self._slots = np.zeros(1024, np.int64)
-        self._fresh = np.zeros(1024, np.uint8)
+        self._marks = Marks(np.zeros(capacity, np.int64), np.zeros(1, np.int64), np.zeros(2, np.int64))
         self._one = Results(1, self.n_in, self.n_out)
         self._one_y = self._one.y[0]
-        self._sample = np.zeros((1, self.n_in), np.float32)
-        self._row, self._row_shape = self._sample[0], (self.n_in,)
-        self._single = new_single(answers_of(self._one), self._sample)
+        self._single = Burst(1, self.n_in)
+        self._row, self._row_shape = self._single.x[0], (self.n_in,)
+        self.frames_made = 0
+        self._bound: tuple[Rows, Results, Arrivals | None] | None = None
+        self._bound_to: tuple[Burst, Results] | None = None
         self._make_frames()
 
     @property
@@ -98,69 +97,60 @@ class Core:
         That is fewer than remain only where the event buffer is full: drain `events()` and call again. The codec has
         checked ids, widths, infinities and ranges; sequence numbers and times are checked here (Results.verdict).
         """
-        samples = Samples(
-            burst.x,
-            burst.t,
-            burst.seq.view(np.int64),
-            burst.session.view(np.int64),
-            burst.has,
-            burst.ids,
-            burst.id_end,
-        )
-        return self._ingest(samples, burst.n, burst.recv, results, start) - start
+        self._bind_burst(burst, results)
+        return self._ingest(burst.n, burst.recv, start) - start
 
-    def _ingest(self, samples: Samples, n: int, recv: int, results: Results, start: int) -> int:
-        if n > len(self._slots):
-            self._slots, self._fresh = np.zeros(2 * n, np.int64), np.zeros(2 * n, np.uint8)
+    def _bind_burst(self, burst: Burst, results: Results) -> None:
+        if self._bound_to != (burst, results):
+            self._bind(rows_of(burst, results), results, arrivals_of(burst, results))
+            self._bound_to = (burst, results)
+
+    def _bind(self, rows: Rows, results: Results, arrivals: Arrivals | None = None) -> None:
+        """Let the frames be about these arrays, which stay alive until the next call."""
         answers = answers_of(results)
-        row = start
-        while row < n:
-            self._mark += 1
-            stop, why = admit(
-                self._table,
-                self._events,
-                samples,
-                row,
-                n,
-                recv,
-                self._ttl,
-                self._stamp,
-                self._mark,
-                results.verdict,
-                results.gap,
-                self._slots,
-                self._fresh,
-            )
-            self._advance(samples.x, samples.t, samples.has, self._slots, self._fresh, row, stop, answers)
-            results.slot[row:stop] = self._slots[row:stop]
-            row = stop
-            if why in (DONE, FULL):
-                break
-            if why == WIDER:
-                self._widen(int(samples.id_end[row + 1] - samples.id_end[row]))
-        return row
+        for frame in self._frames:
+            bind(frame, rows, answers)
+        if arrivals is not None:
+            bind_arrivals(self._frame, arrivals)
+        self._bound = (rows, results, arrivals)
+        self._bound_to = None
 
-    def _advance(
-        self,
-        x: npt.NDArray[np.float32],
-        t: npt.NDArray[np.int64],
-        has: npt.NDArray[np.uint8],
-        slots: npt.NDArray[np.int64],
-        fresh: npt.NDArray[np.uint8],
-        start: int,
-        stop: int,
-        answers: Answers,
-    ) -> None:
-        """Step admitted rows, on several threads where there are enough rows to pay for them."""
-        rows = (x, t, has, slots, fresh, start, stop)
-        self._mark += 1
-        begin(self._frame, slots, fresh, start, stop, self._mark, answers)
-        if self._crew is None or stop - start < SHARE * self.threads:
-            self._mark = advance(self._frame, *rows, self._mark, answers, 0, 1)
-            return
-        n = self.threads
-        shares = [(frame, *rows, self._mark, answers, k, n) for k, frame in enumerate(self._frames)]
-        self._mark = max(self._crew.run(advance, shares))
+    def _ingest(self, n: int, recv: int, start: int) -> int:
+        """Settle rows of the arrays that are bound; returns the first that is not."""
+        share = SHARE * self.threads if self._crew else 0
+        row = start
+        while True:
+            why = ingest_rows(self._frame, row, n, recv, self._ttl, share)
+            row, stop = map(int, self._marks.cursor)
+            if why == SHARED:
+                self._share(row, stop)
+                row = stop
+            elif why == WIDER:
+                self._widen_for(row)
+            else:
+                return row
+
+    def _advance(self, stop: int) -> None:
+        """Step rows 0 to `stop` of the arrays that are bound, on several threads where that pays."""
+        begin(self._frame, 0, stop)
+        if self._crew and stop >= SHARE * self.threads:
+            self._share(0, stop)
+        else:
+            mark = self._marks.mark
+            mark[0] = advance_shard(self._frame, 0, stop, int(mark[0]), 0, 1)
+
+    def _share(self, start: int, stop: int) -> None:
+        """Step admitted rows on all threads."""
+        assert self._crew is not None
+        mark, n = self._marks.mark, self.threads
+        shares = [(frame, start, stop, int(mark[0]), k, n) for k, frame in enumerate(self._frames)]
+        mark[0] = max(self._crew.run(advance_shard, shares))
+
+    def _widen_for(self, row: int) -> None:
+        """Make room for the id of a row that is bound."""
+        assert self._bound is not None and self._bound[2] is not None
+        id_end = self._bound[2].id_end
+        self._widen(int(id_end[row + 1] - id_end[row]))
 
     def _widen(self, needed: int) -> None:
         """Make room for longer ids: rows of ids grow by doubling, so that short ids cost little memory."""
@@ -172,14 +162,24 @@ class Core:
         ids[:, : old.shape[1]] = old
         self._table = self._table._replace(ids=ids)
         self._make_frames()
+        if self._bound is not None:
+            self._bind(*self._bound)
 
     def _make_frames(self) -> None:
-        """All of the engine's arrays as one argument, for each thread with scratch of its own."""
-        self._frames = [
-            new_frame(self._program, self._slab, self._table, work, (self._stamp,), self._single)
-            for work in (self._work, *self._other_work)
-        ]
+        """All of the engine's arrays as one argument: for each thread with scratch of its own, and for single steps."""
+        self.frames_made += 1
+        self._frames = [self._new_frame(work) for work in (self._work, *self._other_work)]
         self._frame = self._frames[0]
+        self._one_frame = self._new_frame(self._work, rows_of(self._single, self._one), answers_of(self._one))
+
+    def _new_frame(self, work: Work, *more: tuple[npt.NDArray[np.generic], ...]) -> npt.NDArray[np.int64]:
+        entries = (advance.address, ingest.address)
+        own = (self._program, self._slab, self._table, work, self._marks, self._events)
+        return new_frame(entries, *own, *more)
+
+    def frame(self, burst: Burst, results: Results) -> npt.NDArray[np.int64]:
+        """A frame of this engine about a burst, for compiled code (`engine/frame.py`); good until `frames_made` grows."""
+        return self._new_frame(self._work, rows_of(burst, results), answers_of(results), arrivals_of(burst, results))
 
     def events(self) -> list[Event]:
         """What happened to streams since the last call, in order (but see `events_lost`)."""
@@ -195,7 +195,8 @@ class Core:
         self.events_lost += max(0, len(kept) + n + len(more) - (kept.maxlen or 0))
         for i in range(n):
             kind, reason = _EVENTS[int(e.kind[i])]
-            kept.append(Event(kind, bytes(e.ids[i, : e.lengths[i]]).decode(), reason, int(e.seen[i])))
+            name = bytes(e.ids[i, : e.lengths[i]]).decode()
+            kept.append(Event(kind, name, reason, int(e.seen[i]), int(e.row[i])))
         e.n[0] = 0
         kept.extend(more)
 
@@ -214,34 +215,10 @@ class Core:
             self._widen(len(stream))
         if int(self._events.n[0]) + EVENT_ROOM > _EVENT_BUFFER:
             self._keep_events()
-        samples = Samples(
-            np.zeros((1, self.n_in), np.float32),
-            np.zeros(1, np.int64),
-            np.zeros(1, np.int64),
-            np.zeros(1, np.int64),
-            np.zeros(1, np.uint8),
-            np.frombuffer(stream, np.uint8),
-            np.array([0, len(stream)]),
-        )
-        self._mark += 1
-        verdict, gap = np.zeros(1, np.int8), np.zeros(1, np.int64)
-        slots, fresh = np.zeros(1, np.int64), np.zeros(1, np.uint8)
-        admit(
-            self._table,
-            self._events,
-            samples,
-            0,
-            1,
-            now,
-            0,
-            self._stamp,
-            self._mark,
-            verdict,
-            gap,
-            slots,
-            fresh,
-        )
-        slot = int(slots[0])
+        burst, results = Burst(1, self.n_in), Results(1, self.n_in, self.n_out)
+        burst.add(stream, np.zeros(self.n_in, np.float32))
+        self._bind_burst(burst, results)
+        slot = int(admit_one(self._frame, now))
         clear_row(self._program, self._slab, self._work, slot)
         return slot
 
@@ -256,12 +233,20 @@ class Core:
             "state": s.state.nbytes + s.adapt.nbytes + s.detector.nbytes,
             "ring": s.ring.nbytes,
             "ids": t.ids.nbytes,
-            "table": t.lengths.nbytes + t.hashes.nbytes + t.buckets.nbytes + t.meta.nbytes + self._stamp.nbytes,
+            "table": t.lengths.nbytes + t.hashes.nbytes + t.buckets.nbytes + t.meta.nbytes + self._marks.stamp.nbytes,
         }
 
 
 def answers_of(r: Results) -> Answers:
     return Answers(r.y, r.score, r.flag, r.edge, r.cause, r.count, r.epoch, r.missing)
+
+
+def rows_of(b: Burst, r: Results) -> Rows:
+    return Rows(b.x, b.t, b.has, r.slot, r.fresh)
+
+
+def arrivals_of(b: Burst, r: Results) -> Arrivals:
+    return Arrivals(b.seq.view(np.int64), b.session.view(np.int64), b.ids, b.id_end, r.verdict, r.gap)
 
 
 def _check_integer(name: str, value: object, low: int, high: int) -> None:

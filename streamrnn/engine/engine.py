@@ -13,10 +13,11 @@ from streamrnn.burst import HAS_RESET, HAS_T, Burst, Results
 from streamrnn.errors import BadTime, ConfigError, NotFinite, StaleHandle, UnknownStream, WrongWidth
 from streamrnn.ids import check_id
 
-from .admission import Samples
+from .admission import Arrivals
 from .advance import clear_row
 from .calls import check_rows, step_one, use_rows
-from .core import Core, answers_of
+from .core import Core
+from .frame import Rows
 from .outputs import Event, Output, Outputs, StreamState
 from .queries import lookup_all, newly_stale, oldest_idle, times_go_back, touch_handles
 from .snapshot import check_state, read_state, write_state
@@ -68,8 +69,7 @@ class Engine(Core):
             handle, name = 0, np.frombuffer(check_id(stream), np.uint8)
         else:
             handle, name = stream if type(stream) is int and -(2**63) <= stream < 2**63 else _handle(stream), _NO_ID
-        answer = step_one(self._frame, handle, name, t or 0, has, now, self._ttl, self._mark)
-        slot, self._mark, score, flag, cause, n, missing = answer
+        slot, score, flag, cause, n, missing = step_one(self._one_frame, handle, name, t or 0, has, now, self._ttl)
         if slot < 0:
             return self._step_slowly(stream, x, t, reset)
         # Half the time of Output(...), which goes through keyword arguments.
@@ -163,10 +163,11 @@ class Engine(Core):
             lookup_all(self._table, ids, id_end, slots)
             self._refuse_old_times(slots, encoded, t, has)
         none = np.zeros(n, np.int64)
-        samples = Samples(X, t, none, none, has, ids, id_end)
+        arrivals = Arrivals(none, none, ids, id_end, results.verdict, results.gap)
+        self._bind(Rows(X, t, has, results.slot, results.fresh), results, arrivals)
         row = 0
         while row < n:
-            row = self._ingest(samples, n, now, results, row)
+            row = self._ingest(n, now, row)
             if row < n:
                 self._keep_events()
 
@@ -182,8 +183,8 @@ class Engine(Core):
         n = len(handles)
         if self._ttl:
             self.evict_idle(now)
-        slots = results.slot
-        stale, infinite = check_rows(self._frame, handles, X, slots)
+        self._bind(Rows(X, t, has, results.slot, results.fresh), results)
+        stale, infinite = check_rows(self._frame, handles)
         if stale >= 0:
             raise StaleHandle(
                 f"handle {handles[stale]} at position {stale} belongs to a stream that was evicted; "
@@ -192,9 +193,9 @@ class Engine(Core):
         if infinite:
             _refuse_infinite(X)
         if n and has[0] & HAS_T:
-            self._refuse_old_times(slots, None, t, has)
-        use_rows(self._frame, t, has, slots, now)
-        self._advance(X, t, has, slots, has & np.uint8(HAS_RESET), 0, n, answers_of(results))
+            self._refuse_old_times(results.slot, None, t, has)
+        use_rows(self._frame, n, now)
+        self._advance(n)
 
     def _refuse_old_times(
         self,

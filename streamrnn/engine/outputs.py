@@ -67,13 +67,14 @@ class Outputs:
 
 
 class Event(NamedTuple):
-    """Something that happened to a stream: kind "created", "reset" or "evicted", the reason, and the samples that its
-    state had seen."""
+    """Something that happened to a stream: kind "created", "reset" or "evicted", the reason, the samples that its state
+    had seen, and the row of the burst whose sample caused it, -1 where none did."""
 
     kind: str
     stream: str
     reason: str
     n: int
+    row: int = -1
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def oldest_idle(table, events, before):
             return done, False
         if events.n[0] + EVENT_ROOM > events.kind.shape[0]:
             return done, True
-        push_event(events, EVICTED_IDLE, table, slot)
+        push_event(events, EVICTED_IDLE, table, slot, np.int64(-1))
         remove(table, slot)
         done += 1
 
