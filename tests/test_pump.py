@@ -318,7 +318,7 @@ def test_a_stream_may_come_back_with_another_width_once_it_was_evicted(bench):
     b.run()
     lane = fleet.find("a")
     lane.engine.evict("a")
-    b.outlet.lifecycle(fleet, lane)
+    b.outlet.lives(lane.engine)
     b.sample("a", [1.0])
     assert [len(m.y) for m in b.run() if isinstance(m, Output)] == [1]
     with pytest.raises(UnknownStream, match="no stream 'b'; 1 are alive"):

@@ -117,13 +117,13 @@ class Control:
     def _reset(self, request: Request) -> dict[str, Any]:
         lane = self._fleet.find(stream := _text(request, "stream"))
         lane.engine.reset(stream)
-        self._outlet.lifecycle(self._fleet, lane)
+        self._outlet.lives(lane.engine)
         return {"id": stream}
 
     def _evict(self, request: Request) -> dict[str, Any]:
         lane = self._fleet.find(stream := _text(request, "stream"))
         lane.engine.evict(stream)
-        self._outlet.lifecycle(self._fleet, lane)
+        self._outlet.lives(lane.engine)
         return {"id": stream}
 
     def _stop_daemon(self, _: Request) -> dict[str, Any]:

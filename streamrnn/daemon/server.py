@@ -201,7 +201,7 @@ class Server:
         outlet = self._outlet
         for lane in self._fleet.lanes:
             if lane.engine.evict_idle(now):
-                outlet.lifecycle(self._fleet, lane)
+                outlet.lives(lane.engine)
             if after is not None:
                 for stream in lane.engine.stale(now, round(after * 1e9)):
                     outlet.counters.stale += 1

@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from ..burst import ACCEPTED, Results
 from ..errors import WrongWidth
-from ..wire.messages import BLOCK_TOPIC, Block, encode_block_output, encode_output, flag_topic
+from ..wire.messages import BLOCK_TOPIC, Block, encode_block_output
 from .fill import Columns, columns_of, fill_rows
 from .fleet import Fleet, Lane
 from .outlet import Outlet
+from .rows import publish_rows
 
 __all__ = ["BlockPath"]
 
@@ -54,8 +55,7 @@ class BlockPath:
             while start + done < stop:
                 first = done
                 done += lane.engine.ingest(lane.burst, lane.results, first)
-                self._outlet.lifecycle(self._fleet, lane)
-                self._tell(lane, columns, start, first, done, recv)
+                publish_rows(self._outlet, lane, first, done, recv, outputs=False)
             kept.take(lane.results, start, stop)
         accepted = np.flatnonzero(kept.verdict == ACCEPTED)
         counters.accepted += len(accepted)
@@ -89,26 +89,6 @@ class BlockPath:
                 rows.append(i)
         return columns.take(rows)
 
-    def _tell(self, lane: Lane, columns: Columns, offset: int, first: int, stop: int, recv: int) -> None:
-        """Publish events and flag changes of rows `first` to `stop` of the burst, which began at `offset`."""
-        results, outlet = lane.results, self._outlet
-        rows = slice(first, stop)
-        verdict, gap, edge = results.verdict[rows], results.gap[rows], results.edge[rows]
-        telling = (verdict != ACCEPTED) | (gap > 0) | (edge != 0)
-        for k in np.flatnonzero(telling).tolist():
-            i = first + k
-            stream = columns.streams[offset + i]
-            seq = None if columns.seq is None else int(columns.seq[offset + i])
-            t = None if columns.t is None else int(columns.t[offset + i])
-            if verdict[k] != ACCEPTED:
-                outlet.refused(stream, int(verdict[k]), seq, t)
-                continue
-            if gap[k] > 0:
-                outlet.gap(stream, int(gap[k]), seq)
-            if edge[k]:
-                outlet.counters.flags += 1
-                outlet.send(flag_topic(stream), _encode_flag(lane, i, seq, recv if t is None else t, recv))
-
 
 class _Answers:
     """Columns of a whole block's results, filled piece by piece."""
@@ -138,23 +118,4 @@ def _encode(columns: Columns, kept: _Answers, rows: npt.NDArray[np.int64], one_i
         kept.flag[rows].tobytes(),
         recv,
         time.time_ns(),
-    )
-
-
-def _encode_flag(lane: Lane, i: int, seq: int | None, t: int, recv: int) -> bytes:
-    r = lane.results
-    raised = r.edge[i] > 0
-    return encode_output(
-        seq,
-        t,
-        r.y[i].tolist(),
-        float(r.score[i]),
-        bool(r.flag[i]),
-        lane.engine.model.cause_name(int(r.cause[i])) if r.flag[i] else None,
-        int(r.count[i]),
-        int(r.epoch[i]),
-        recv,
-        time.time_ns(),
-        np.flatnonzero(r.missing[i]).tolist(),
-        "raised" if raised else "cleared",
     )

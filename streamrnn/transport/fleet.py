@@ -6,10 +6,11 @@ its first sample, so that streams of different width live side by side.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from ..burst import Burst, Results
-from ..engine import Engine
+from ..engine import Engine, Event
 from ..errors import ConfigError, UnknownStream, WrongWidth
 from ..wire.messages import Sample
 
@@ -17,15 +18,17 @@ __all__ = ["Fleet", "Lane"]
 
 
 class Lane:
-    """An engine, with the arrays that feed it and the samples that wait to be stepped."""
+    """An engine, with the arrays that feed it, the samples that wait to be stepped, and the events that wait to be told
+    with the rows that caused them."""
 
-    __slots__ = ("burst", "engine", "results", "waiting")
+    __slots__ = ("burst", "engine", "events", "results", "waiting")
 
     def __init__(self, engine: Engine, burst: int) -> None:
         self.engine = engine
         self.burst = Burst(burst, engine.n_in)
         self.results = Results(burst, engine.n_in, engine.n_out)
         self.waiting: list[Sample] = []
+        self.events: deque[Event] = deque()
 
 
 class Fleet:
@@ -50,7 +53,6 @@ class Fleet:
         self._max_width = max_width
         self._max_widths = max_widths
         self._lanes: dict[int, Lane] = {}
-        self._owners: dict[bytes, Lane] = {}
         self._only: Lane | None = None
         if n_in is not None:
             self._only = self._lanes[n_in] = Lane(make(n_in), burst)
@@ -74,13 +76,13 @@ class Fleet:
             if width != self.n_in:
                 raise WrongWidth(self._misfit(width))
             return only
-        lane = self._owners.get(stream)
-        if lane is None:
-            lane = self._owners[stream] = self.lane(width)
-        elif lane.engine.n_in != width:
-            raise WrongWidth(
-                f"{width} values for a stream of {lane.engine.n_in}; send {lane.engine.n_in}, or evict the stream"
-            )
+        lane = self._lanes.get(width)
+        if lane is None or (len(self._lanes) > 1 and stream.decode() not in lane.engine):
+            other = self._owner(stream.decode())
+            if other is not None:
+                n_in = other.engine.n_in
+                raise WrongWidth(f"{width} values for a stream of {n_in}; send {n_in}, or evict the stream")
+            lane = self.lane(width)
         return lane
 
     def lane(self, width: int) -> Lane:
@@ -105,15 +107,13 @@ class Fleet:
 
     def find(self, stream: str) -> Lane:
         """The lane in which this stream is alive; UnknownStream if there is none."""
-        for lane in self._lanes.values():
-            if stream in lane.engine:
-                return lane
-        raise UnknownStream(f"no stream {stream!r}; {len(self)} are alive")
+        lane = self._owner(stream)
+        if lane is None:
+            raise UnknownStream(f"no stream {stream!r}; {len(self)} are alive")
+        return lane
 
-    def evicted(self, stream: str, lane: Lane) -> None:
-        """Note that a stream has left a lane, so that it may come back with another width."""
-        if self._only is None and stream not in lane.engine:
-            self._owners.pop(stream.encode(), None)
+    def _owner(self, stream: str) -> Lane | None:
+        return next((lane for lane in self._lanes.values() if stream in lane.engine), None)
 
     def _drop_empty(self) -> bool:
         for width, lane in self._lanes.items():

@@ -8,9 +8,9 @@ from typing import Any
 import zmq
 
 from ..burst import BAD_TIME, DUPLICATE
+from ..engine import Engine, Event
 from .counters import Counters
 from .events import EventGate
-from .fleet import Fleet, Lane
 
 __all__ = ["Outlet"]
 
@@ -34,21 +34,23 @@ class Outlet:
         self.counters.published += 1
         self.counters.bytes_out += len(topic) + len(body)
 
-    def lifecycle(self, fleet: Fleet, lane: Lane) -> None:
-        """Publish what the lane's engine has to tell: streams created, reset, evicted."""
-        counters, events = self.counters, self.events
-        for event in lane.engine.events():
-            kind = event.kind
-            if kind == "created":
-                counters.created += 1
-                events.publish(kind, event.stream)
-                continue
-            if kind == "evicted":
-                counters.evicted += 1
-                fleet.evicted(event.stream, lane)
-            else:
-                counters.reset += 1
-            events.publish(kind, event.stream, reason=event.reason or None, n=event.n)
+    def life(self, event: Event) -> None:
+        """Publish that a stream was created, reset or evicted."""
+        counters, kind = self.counters, event.kind
+        if kind == "created":
+            counters.created += 1
+            self.events.publish(kind, event.stream)
+            return
+        if kind == "evicted":
+            counters.evicted += 1
+        else:
+            counters.reset += 1
+        self.events.publish(kind, event.stream, reason=event.reason or None, n=event.n)
+
+    def lives(self, engine: Engine) -> None:
+        """Publish what an engine has to tell outside any burst."""
+        for event in engine.events():
+            self.life(event)
 
     def gap(self, stream: bytes, missing: int, seq: int | None) -> None:
         """Samples were lost on their way here, just before the one with this `seq`."""
