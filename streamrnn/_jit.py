@@ -34,7 +34,7 @@ FLAGS = {"error_model": "numpy", "fastmath": False, "nogil": True}
 
 _PACKAGE = Path(__file__).parent
 # Where compiled functions and their constants live.
-_COMPILED = ("_jit.py", "burst.py", "ids.py", "kernels", "engine", "wire", "transport")
+_COMPILED = ("_jit.py", "burst.py", "frames.py", "ids.py", "kernels", "engine", "wire", "transport")
 _KEEP = 4  # folders of earlier sources that stay, for switching back and forth
 
 

@@ -74,13 +74,13 @@ class Lives(RuleBasedStateMachine):
                 expected.append(("created", s, "", 0, row))
                 self.truth[s] = [0, self.now]
             elif reset:
-                expected.append(("reset", s, "sample", None, row))
+                expected.append(("reset", s, "sample", self.truth[s][0], row))
                 self.truth[s][0] = 0
             self.truth[s] = [self.truth[s][0] + 1, self.now]
             self.truth.move_to_end(s)
         verdicts, _, events = ingest(self.engine, *((s, [1.0, 2.0], {"reset": reset}) for s in streams), recv=self.now)
         assert verdicts == [ACCEPTED] * len(streams)
-        got = [(e.kind, e.stream, e.reason, None if e.kind == "reset" else e.n, e.row) for e in events]
+        got = [(e.kind, e.stream, e.reason, e.n, e.row) for e in events]
         assert got == expected
 
     @rule(s=ids)

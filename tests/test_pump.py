@@ -1,6 +1,5 @@
 """The pump over sockets inside this process: the same bits as the engine, whatever the cut, and every event counted."""
 
-from array import array
 from collections import defaultdict
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 import zmq
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pumps import PATHS, Bench
 
 from streamrnn.engine import Engine
 from streamrnn.errors import UnknownStream, WrongWidth
@@ -15,8 +15,6 @@ from streamrnn.model import Model
 from streamrnn.transport.counters import Counters
 from streamrnn.transport.events import MAX_REASON, EventGate
 from streamrnn.transport.fleet import Fleet
-from streamrnn.transport.outlet import Outlet
-from streamrnn.transport.pump import Pump
 from streamrnn.wire.messages import (
     BlockOutput,
     Event,
@@ -24,9 +22,7 @@ from streamrnn.wire.messages import (
     Limits,
     Output,
     decode_published,
-    encode_block,
     encode_sample,
-    sample_topic,
 )
 
 NAN = float("nan")
@@ -34,56 +30,8 @@ LSTM = Model.random(cell="lstm", n_in=2, hidden=8, n_out=3, seed=1)
 ADAPTIVE = Model.adaptive(2, hidden=16)
 
 
-class Bench:
-    """A pump between two inproc sockets, with a publisher before and a subscriber behind it."""
-
-    def __init__(self, context, fleet, limit=8, limits=None, rate=1e6, burst=1_000_000):
-        # Every bench has a context, and with it names, of its own.
-        self.ingest, self.outputs = context.socket(zmq.SUB), context.socket(zmq.PUB)
-        self.feed, self.sink = context.socket(zmq.XPUB), context.socket(zmq.SUB)
-        for socket in (self.ingest, self.outputs, self.feed, self.sink):
-            socket.linger = 0
-            socket.set_hwm(0)
-        self.ingest.subscribe(b"")
-        self.sink.subscribe(b"")
-        self.ingest.bind("inproc://in")
-        self.outputs.bind("inproc://out")
-        self.feed.connect("inproc://in")
-        self.sink.connect("inproc://out")
-        self.outlet = Outlet(self.outputs, Counters(), rate, burst)
-        self.pump = Pump(self.ingest, self.outlet, fleet, limits or Limits(), limit)
-        self.counters = self.outlet.counters
-        self.ingest.poll(1)  # so that the pipes are known on both sides
-        self.feed.poll(1000)
-        self.sink.poll(1)
-
-    def send(self, *frames):
-        self.feed.send_multipart(frames)
-
-    def sample(self, stream, x, **keys):
-        self.send(sample_topic(stream), encode_sample(x, **keys))
-
-    def block(self, ids, X, t=None, seq=None, session=None):
-        X = np.asarray(X, np.float32)
-        t, seq = (None if v is None else array(c, v) for v, c in ((t, "q"), (seq, "Q")))
-        self.send(b"block/", encode_block(ids, X.tobytes(), len(X), t, seq, session))
-
-    def run(self):
-        """Pump until nothing waits; what was published."""
-        while self.pump.burst():
-            continue
-        found = []
-        while self.sink.poll(0):
-            found.append(decode_published(self.sink.recv_multipart()))
-        return found
-
-    def close(self):
-        for socket in (self.ingest, self.outputs, self.feed, self.sink):
-            socket.close()
-
-
-@pytest.fixture
-def bench():
+@pytest.fixture(params=PATHS)
+def bench(request):
     made = []
     contexts = []
 
@@ -93,7 +41,7 @@ def bench():
 
     def made_with(fleet, **options):
         contexts.append(zmq.Context())
-        made.append(Bench(contexts[-1], fleet, **options))
+        made.append(Bench(contexts[-1], fleet, path=request.param, **options))
         return made[-1]
 
     make.with_fleet = made_with
@@ -137,12 +85,13 @@ row = st.tuples(st.sampled_from("abc"), st.tuples(number, number))
 messages = st.lists(st.one_of(row, st.lists(row, min_size=1, max_size=30)), max_size=30)
 
 
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("model", [LSTM, ADAPTIVE], ids=["lstm", "adaptive"])
 @given(messages)
-@settings(max_examples=40, deadline=None)
-def test_samples_and_blocks_in_any_mixture_give_the_engines_bits(model, sent):
+@settings(max_examples=30, deadline=None)
+def test_samples_and_blocks_in_any_mixture_give_the_engines_bits(model, path, sent):
     with zmq.Context() as context:
-        bench = Bench(context, Fleet(lambda n_in: Engine(model, 100), 2, 8), limit=8)
+        bench = Bench(context, Fleet(lambda n_in: Engine(model, 100), 2, 8), limit=8, path=path)
         rows = []
         for message in sent:
             if isinstance(message, list):

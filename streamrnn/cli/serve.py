@@ -86,6 +86,13 @@ def serve(
         float | None,
         typer.Option(metavar="SECONDS", help="How far a time may be ahead of the clock.", rich_help_panel=_LIMITS),
     ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Threads that step large bursts.", rich_help_panel=_LIMITS)
+    ] = None,
+    data_path: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="auto, compiled, or pyzmq, which is slower.", rich_help_panel=_LIMITS),
+    ] = None,
     burst: Annotated[
         int | None, typer.Option(metavar="N", help="Most messages stepped at once.", rich_help_panel=_LIMITS)
     ] = None,

@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from ..errors import ConfigError
+from ..transport.paths import Choice
 from ..wire.endpoints import CONTROL, INGEST, OUTPUTS, Endpoint, parse_endpoint
 from ..wire.messages import Limits
 
@@ -71,6 +72,8 @@ class Settings(BaseSettings):
     max_message: int = Field(1 << 20, ge=1 << 10, le=1 << 28, description="Largest message taken.")
     max_block: int = Field(65_536, ge=1, le=1 << 24, description="Most rows in a block.")
     max_ahead: Seconds = Field(86_400.0, description="How far a sample's time may be ahead of the clock.")
+    threads: int = Field(1, ge=1, le=1024, description="Threads that step large bursts.")
+    data_path: Choice = Field("auto", description="How messages are carried: compiled, or by pyzmq; auto: as can be.")
     burst: int = Field(256, ge=1, le=65_536, description="Most messages in a burst.")
     receive_queue: Count = Field(2_000, description="Messages that may wait from each publisher.")
     send_queue: Count = Field(100_000, description="Messages that may wait for each subscriber.")

@@ -18,7 +18,7 @@ from ..model import Model
 from ..transport.counters import Counters
 from ..transport.fleet import Fleet
 from ..transport.outlet import Outlet
-from ..transport.pump import Pump
+from ..transport.paths import Companion, open_path
 from ..transport.sockets import Door, Marks, open_control, open_ingest, open_outputs
 from ..wire.control import MAX_REQUEST
 from .config import ADAPTIVE, Settings
@@ -132,6 +132,16 @@ class Server:
                 "no_cache", hint="every start compiles anew; set NUMBA_CACHE_DIR to a folder that can be written"
             )
         self._model = _model(s)
+        companion = Companion(s.data_path)
+        try:
+            self._load_engine(companion)
+        finally:
+            companion.end()
+        self.log.debug("compiled", seconds=round(time.monotonic() - began, 3))
+        self._requests = Control(self._control.socket, self._fleet, self._outlet, self._info, self.stop)
+
+    def _load_engine(self, companion: Companion) -> None:
+        s = self.settings
         n_in = None if self._model is None else self._model.spec.n_in
         self._fleet = Fleet(self._make, n_in, s.burst, s.max_width, s.max_widths)
         try:
@@ -140,10 +150,12 @@ class Server:
             raise ConfigError(
                 f"cannot keep compiled code: {error}; set NUMBA_CACHE_DIR to a folder that can be written"
             ) from None
-        self.log.debug("compiled", seconds=round(time.monotonic() - began, 3))
+        companion.wait()
         self._outlet = Outlet(self._outputs.socket, Counters(), s.event_rate, s.event_burst)
-        self._pump = Pump(self._ingest.socket, self._outlet, self._fleet, s.limits, s.burst)
-        self._requests = Control(self._control.socket, self._fleet, self._outlet, self._info, self.stop)
+        sockets = self._ingest.socket, self._outputs.socket
+        self._pump, why = open_path(s.data_path, *sockets, self._outlet, self._fleet, s.limits, s.burst)
+        if why is not None:
+            self.log.warning("slow_path", reason=why, hint="messages go through pyzmq, at about a fifth of the rate")
 
     def _engine(self, n_in: int) -> Engine:
         s = self.settings
@@ -152,7 +164,7 @@ class Server:
             model = Model.adaptive(n_in, hidden=s.hidden, seed=s.seed)
         # Counted from the microsecond of now, so that epochs grow over restarts and from one width's engine to another.
         try:
-            return Engine(model, s.capacity, s.idle_ttl, s.ring, epoch=time.time_ns() // 1000)
+            return Engine(model, s.capacity, s.idle_ttl, s.ring, epoch=time.time_ns() // 1000, threads=s.threads)
         except MemoryError:
             raise ConfigError(
                 f"{s.capacity} streams of {n_in} channels do not fit into memory; lower capacity"
@@ -171,27 +183,22 @@ class Server:
         self._outlet.events.daemon("ready", **said, **self.addresses)
         self.ready.set()
         notify("READY=1")
-        self.log.info("ready", **said, **self.addresses, pid=os.getpid(), seconds=seconds)
+        self.log.info("ready", **said, **self.addresses, path=self._pump.name, pid=os.getpid(), seconds=seconds)
 
     # Running
 
     def _serve(self) -> None:
         s = self.settings
-        ingest, control, waker = self._ingest.socket, self._control.socket, self._waker.fileno()
-        poller = zmq.Poller()
-        for source in (ingest, control, waker):
-            poller.register(source, zmq.POLLIN)
+        control, waker = self._control.socket, self._waker.fileno()
         timers = Timers()
         limits = [x / 4 for x in (s.idle_ttl, s.stale_after) if x is not None]
         timers.every(max(0.01, min([HOUSEKEEPING, *limits])), self._keep_house)
         timers.every(s.stats_interval, self._log_totals)
         while self._why is None:
-            waiting = dict(poller.poll(timers.wait_ms()))
-            if ingest in waiting:
-                self._pump.burst()
-            if control in waiting:
+            ready = self._pump.serve((control, waker), timers.wait_ms())
+            if control in ready:
                 self._requests.serve()
-            if waker in waiting:
+            if waker in ready:
                 self._waker.clear()
             timers.run()
 
@@ -234,7 +241,7 @@ class Server:
                 lost = self._pump.discard(max(0.0, end - time.monotonic()) / 2)
                 self.log.warning("discarded", messages=lost, hint="raise drain_timeout, or lower receive_queue")
                 break
-            if not self._ingest.socket.poll(QUIET_MS):
+            if not self._pump.pending and not self._ingest.socket.poll(QUIET_MS):
                 break
             taken += self._pump.burst()
             self._requests.serve()

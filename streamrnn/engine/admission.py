@@ -64,8 +64,8 @@ __all__ = [
 # Why `admit` returned.
 DONE, FULL, PENDING, WIDER = range(4)
 
-# Event kinds.
-CREATED, RESET, EVICTED_IDLE, EVICTED_CAPACITY, EVICTED_REQUEST = range(5)
+# Event kinds. Typed: Numba compiles a function once more for a literal.
+CREATED, RESET, EVICTED_IDLE, EVICTED_CAPACITY, EVICTED_REQUEST = map(np.int64, range(5))
 
 EVENT_ROOM = 3
 """One sample causes at most this many events: the eviction of an idle or a least recently used stream, its own
@@ -203,6 +203,8 @@ def admit(table, events, rows, arrivals, start, n, recv, ttl, stamp, mark):
             slot = take(table, arrivals.ids, a, b, recv)
             push_event(events, CREATED, table, slot, i)
         has = rows.has[i]
+        if has & HAS_RESET and stamp[slot] == mark:
+            return i, PENDING  # its event says how many samples the state has seen
         verdict[i], gap[i] = _check(table.meta[slot], has, arrivals.seq[i], arrivals.session[i], rows.t[i])
         if verdict[i] != ACCEPTED:
             slots[i] = -1

@@ -12,6 +12,7 @@ import numpy as np
 
 from streamrnn._jit import Entry, call_at, fused, inlined, kernel
 from streamrnn.burst import HAS_T
+from streamrnn.frames import address_of, numbers_at
 from streamrnn.kernels import rnn
 from streamrnn.kernels.clock import day_phase
 from streamrnn.kernels.gru import gru
@@ -29,9 +30,7 @@ from streamrnn.kernels.score import score
 
 from .frame import (
     ADVANCE,
-    address_of,
     answers_of,
-    frame_at,
     marks_of,
     program_of,
     rows_of,
@@ -331,7 +330,7 @@ def advance(address, start, stop, mark, shard, shards):
     each with a frame whose scratch is its own. The frame's stamps hold no value above `mark` on entry; returns the
     largest that they hold on return. `begin` comes first.
     """
-    frame = frame_at(address)
+    frame = numbers_at(address)
     program, slab, table, work = program_of(frame), slab_of(frame), table_of(frame), work_of(frame)
     stamp, answers = marks_of(frame).stamp, answers_of(frame)
     x, t, has, slots, fresh = rows_of(frame)

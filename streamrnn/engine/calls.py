@@ -6,9 +6,10 @@ import numpy as np
 
 from streamrnn._jit import call_at, fused, inlined, kernel
 from streamrnn.burst import HAS_RESET, HAS_T
+from streamrnn.frames import address_of
 
 from .advance import begin
-from .frame import ADVANCE, address_of, answers_of, marks_of, rows_of, table_of
+from .frame import ADVANCE, answers_of, marks_of, rows_of, table_of
 from .table import FLAGS, GENERATION, LAST_T, RECV, SEEN_T, lookup, touch
 
 __all__ = [
@@ -24,6 +25,9 @@ __all__ = [
 
 # Why a step was refused; otherwise the stream's slot, which is not negative.
 UNKNOWN, STALE_HANDLE, BACK, INFINITE, IDLE = -1, -2, -3, -4, -5
+
+# Typed: Numba compiles a function once more for a literal.
+_ZERO, _ONE = np.int64(0), np.int64(1)
 
 _SLOT_MASK = np.int64(0xFFFFFFFF)
 
@@ -63,7 +67,7 @@ def step_one(frame, handle, stream, t, has, now, ttl):
     """
     table, rows, answers = table_of(frame), rows_of(frame), answers_of(frame)
     if stream.shape[0] > 0:
-        slot = lookup(table, stream, 0, stream.shape[0])
+        slot = lookup(table, stream, _ZERO, stream.shape[0])
         why = UNKNOWN
     else:
         slot = _slot_of(table, handle)
@@ -85,7 +89,7 @@ def step_one(frame, handle, stream, t, has, now, ttl):
     rows.has[0] = has
     rows.slots[0] = slot
     rows.fresh[0] = 1 if has & HAS_RESET else 0
-    begin(frame, 0, 1)
+    begin(frame, _ZERO, _ONE)
     mark = marks_of(frame).mark
     mark[0] = call_at(frame[ADVANCE], (address_of(frame), 0, 1, mark[0], 0, 1))
     missing = False

@@ -25,11 +25,11 @@ from .table import GENERATION, LAST_EPOCH, lookup, new_table
 
 __all__ = ["Core"]
 
-_EVENTS = {
-    admission.CREATED: ("created", ""),
-    admission.RESET: ("reset", "sample"),
-    admission.EVICTED_IDLE: ("evicted", "idle"),
-    admission.EVICTED_CAPACITY: ("evicted", "capacity"),
+_EVENTS: dict[int, tuple[str, str]] = {
+    int(admission.CREATED): ("created", ""),
+    int(admission.RESET): ("reset", "sample"),
+    int(admission.EVICTED_IDLE): ("evicted", "idle"),
+    int(admission.EVICTED_CAPACITY): ("evicted", "capacity"),
 }
 
 _EVENT_BUFFER = 4096
@@ -59,13 +59,14 @@ class Core:
         self.capacity = capacity
         self.ring = ring
         self.idle_ttl = idle_ttl
-        self._ttl = 0 if idle_ttl is None else int(idle_ttl * 1e9)
+        self.ttl = 0 if idle_ttl is None else int(idle_ttl * 1e9)
         self._layout = make_layout(model.spec)
         self._program = build_program(model, ring)
         self._slab = new_slab(model, capacity, ring)
         self._work = new_work(model)
         self.threads = threads
         self._crew = Crew(threads) if threads > 1 else None
+        self.share_from = SHARE * threads if threads > 1 else 0
         self._other_work = [new_work(model) for _ in range(threads - 1)]
         self._table = new_table(capacity, secrets.randbits(64))
         self._table.head[LAST_EPOCH] = epoch
@@ -117,42 +118,41 @@ class Core:
 
     def _ingest(self, n: int, recv: int, start: int) -> int:
         """Settle rows of the arrays that are bound; returns the first that is not."""
-        share = SHARE * self.threads if self._crew else 0
         row = start
         while True:
-            why = ingest_rows(self._frame, row, n, recv, self._ttl, share)
+            why = ingest_rows(self._frame, row, n, recv, self.ttl, self.share_from)
             row, stop = map(int, self._marks.cursor)
             if why == SHARED:
                 self._share(row, stop)
                 row = stop
             elif why == WIDER:
-                self._widen_for(row)
+                assert self._bound is not None and self._bound[2] is not None
+                ends = self._bound[2].id_end
+                self.widen(int(ends[row + 1] - ends[row]))
             else:
                 return row
 
     def _advance(self, stop: int) -> None:
         """Step rows 0 to `stop` of the arrays that are bound, on several threads where that pays."""
         begin(self._frame, 0, stop)
-        if self._crew and stop >= SHARE * self.threads:
+        if self._crew and stop >= self.share_from:
             self._share(0, stop)
         else:
             mark = self._marks.mark
             mark[0] = advance_shard(self._frame, 0, stop, int(mark[0]), 0, 1)
 
+    def share(self, burst: Burst, results: Results, start: int, stop: int) -> None:
+        """Step rows of a burst that compiled code has admitted on all threads."""
+        self._bind_burst(burst, results)
+        self._share(start, stop)
+
     def _share(self, start: int, stop: int) -> None:
-        """Step admitted rows on all threads."""
         assert self._crew is not None
         mark, n = self._marks.mark, self.threads
         shares = [(frame, start, stop, int(mark[0]), k, n) for k, frame in enumerate(self._frames)]
         mark[0] = max(self._crew.run(advance_shard, shares))
 
-    def _widen_for(self, row: int) -> None:
-        """Make room for the id of a row that is bound."""
-        assert self._bound is not None and self._bound[2] is not None
-        id_end = self._bound[2].id_end
-        self._widen(int(id_end[row + 1] - id_end[row]))
-
-    def _widen(self, needed: int) -> None:
+    def widen(self, needed: int) -> None:
         """Make room for longer ids: rows of ids grow by doubling, so that short ids cost little memory."""
         old = self._table.ids
         width = old.shape[1]
@@ -178,7 +178,7 @@ class Core:
         return new_frame(entries, *own, *more)
 
     def frame(self, burst: Burst, results: Results) -> npt.NDArray[np.int64]:
-        """A frame of this engine about a burst, for compiled code (`engine/frame.py`); good until `frames_made` grows."""
+        """A frame of this engine about a burst, for compiled code; good until `frames_made` grows."""
         return self._new_frame(self._work, rows_of(burst, results), answers_of(results), arrivals_of(burst, results))
 
     def events(self) -> list[Event]:
@@ -212,7 +212,7 @@ class Core:
     def _create(self, stream: bytes, now: int) -> int:
         """A new stream through the same admission as a sample's, without a sample."""
         if len(stream) > self._table.ids.shape[1]:
-            self._widen(len(stream))
+            self.widen(len(stream))
         if int(self._events.n[0]) + EVENT_ROOM > _EVENT_BUFFER:
             self._keep_events()
         burst, results = Burst(1, self.n_in), Results(1, self.n_in, self.n_out)
@@ -224,6 +224,11 @@ class Core:
 
     def _id(self, slot: int) -> str:
         return bytes(self._table.ids[slot, : self._table.lengths[slot]]).decode()
+
+    @property
+    def numbers(self) -> int:
+        """Weights and elements of its own matrix that a sample of a stream goes through."""
+        return len(self._program.weights) + self._layout.adapt_width
 
     @property
     def nbytes(self) -> dict[str, int]:

@@ -69,7 +69,7 @@ class Engine(Core):
             handle, name = 0, np.frombuffer(check_id(stream), np.uint8)
         else:
             handle, name = stream if type(stream) is int and -(2**63) <= stream < 2**63 else _handle(stream), _NO_ID
-        slot, score, flag, cause, n, missing = step_one(self._one_frame, handle, name, t or 0, has, now, self._ttl)
+        slot, score, flag, cause, n, missing = step_one(self._one_frame, handle, name, t or 0, has, now, self.ttl)
         if slot < 0:
             return self._step_slowly(stream, x, t, reset)
         # Half the time of Output(...), which goes through keyword arguments.
@@ -181,7 +181,7 @@ class Engine(Core):
         now: int,
     ) -> None:
         n = len(handles)
-        if self._ttl:
+        if self.ttl:
             self.evict_idle(now)
         self._bind(Rows(X, t, has, results.slot, results.fresh), results)
         stale, infinite = check_rows(self._frame, handles)
@@ -273,12 +273,12 @@ class Engine(Core):
 
     def evict_idle(self, now: int) -> int:
         """Evict every stream idle for longer than `idle_ttl` at receipt time `now` (ns); returns how many."""
-        if not self._ttl:
+        if not self.ttl:
             return 0
         total = 0
         while True:
             self._keep_events()
-            done, more = oldest_idle(self._table, self._events, now - self._ttl)
+            done, more = oldest_idle(self._table, self._events, now - self.ttl)
             total += int(done)
             if not more:
                 return total

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from streamrnn._jit import Entry, call_at, kernel
+from streamrnn.frames import address_of, numbers_at
 
 from .admission import DONE, FULL, PENDING, WIDER, admit
 from .advance import begin
-from .frame import ADVANCE, INGEST, address_of, arrivals_of, events_of, frame_at, marks_of, rows_of, table_of
+from .frame import ADVANCE, INGEST, arrivals_of, events_of, marks_of, rows_of, table_of
 
 __all__ = ["DONE", "FULL", "SHARED", "WIDER", "admit_one", "ingest", "ingest_rows"]
+
+# Typed: Numba compiles a function once more for a literal.
+_ZERO, _ONE = np.int64(0), np.int64(1)
 
 SHARED = 4
 """Why `ingest` returned, besides admission's reasons: there are rows for several threads."""
@@ -24,7 +30,7 @@ def ingest(address, row, n, recv, ttl, share):
     where `share` is 0, else where at least so many rows were admitted at once. `recv` is the time of receipt, `ttl` the
     idle time in ns, 0 for never.
     """
-    frame = frame_at(address)
+    frame = numbers_at(address)
     marks = marks_of(frame)
     table, events, rows, arrivals = table_of(frame), events_of(frame), rows_of(frame), arrivals_of(frame)
     why = DONE
@@ -56,5 +62,16 @@ def admit_one(frame, recv):
     """Create the stream of the frame's first row, without stepping it; returns its slot."""
     rows, marks = rows_of(frame), marks_of(frame)
     marks.mark[0] += 1
-    admit(table_of(frame), events_of(frame), rows, arrivals_of(frame), 0, 1, recv, 0, marks.stamp, marks.mark[0])
+    admit(
+        table_of(frame),
+        events_of(frame),
+        rows,
+        arrivals_of(frame),
+        _ZERO,
+        _ONE,
+        recv,
+        _ZERO,
+        marks.stamp,
+        marks.mark[0],
+    )
     return rows.slots[0]

@@ -153,6 +153,11 @@ class Model:
         """
         return None if code < 0 else self._causes[code]
 
+    @property
+    def cause_names(self) -> tuple[str, ...]:
+        """The words of every cause by its code; empty for codes that stand for nothing."""
+        return tuple(self._causes.get(code, "") for code in range(max(self._causes) + 1))
+
     @cached_property
     def _causes(self) -> dict[int, str]:
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +29,9 @@ class BlockPath:
         self._outlet = outlet
         self._fleet = fleet
 
-    def answer(self, block: Block, recv: int) -> None:
-        """Step the block's rows in order and publish one `block/` for those that were accepted, if any.
+    def answer(self, block: Block, recv: int) -> Iterator[None]:
+        """Step the block's rows in order and publish one `block/` for those that were accepted, if any; pauses after
+        each piece, until it is asked to go on.
 
         `event/` and `flag/` messages come row by row, as for single samples. A row whose stream has another width
         is refused alone; a block whose width no engine takes is refused as a whole.
@@ -57,6 +59,7 @@ class BlockPath:
                 done += lane.engine.ingest(lane.burst, lane.results, first)
                 publish_rows(self._outlet, lane, first, done, recv, outputs=False)
             kept.take(lane.results, start, stop)
+            yield
         accepted = np.flatnonzero(kept.verdict == ACCEPTED)
         counters.accepted += len(accepted)
         counters.outputs += len(accepted)

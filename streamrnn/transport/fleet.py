@@ -17,6 +17,10 @@ from ..wire.messages import Sample
 __all__ = ["Fleet", "Lane"]
 
 
+_NUMBERS = 1 << 25
+"""Weights and matrix elements that the rows of one call go through at most."""
+
+
 class Lane:
     """An engine, with the arrays that feed it, the samples that wait to be stepped, and the events that wait to be told
     with the rows that caused them."""
@@ -25,8 +29,10 @@ class Lane:
 
     def __init__(self, engine: Engine, burst: int) -> None:
         self.engine = engine
-        self.burst = Burst(burst, engine.n_in)
-        self.results = Results(burst, engine.n_in, engine.n_out)
+        # So that one call of compiled code, which hears of nothing meanwhile, takes milliseconds and not seconds.
+        rows = max(1, min(burst, _NUMBERS // engine.numbers))
+        self.burst = Burst(rows, engine.n_in)
+        self.results = Results(rows, engine.n_in, engine.n_out)
         self.waiting: list[Sample] = []
         self.events: deque[Event] = deque()
 

@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import zmq
@@ -22,15 +23,22 @@ from .fleet import Fleet, Lane
 from .outlet import Outlet
 from .rows import publish_rows
 
-__all__ = ["Pump"]
+__all__ = ["TURN_NS", "Pump"]
 
 _NOBLOCK = int(zmq.NOBLOCK)
 
+TURN_NS = 5_000_000
+"""A burst that has lasted so long is cut short, also in the middle of a block, so that control and timers have their
+turn; what was received waits for the next one."""
+
+_DRAIN_BYTES = 8 << 20
+"""No further message is received in a burst that holds so much."""
+
 
 class Pump:
-    """Owns the data path between the two sockets, in the thread that calls `burst`.
+    """Owns the data path between the two sockets, in the thread that calls `serve` or `burst`.
 
-    `limit` is the most messages taken in one burst: the bound on how long control and timers wait.
+    `limit` is the most messages taken in one burst.
     """
 
     name = "pyzmq"
@@ -45,26 +53,47 @@ class Pump:
         self._receive: Callable[[int, bool], Any] = ingest.recv
         self._blocks = BlockPath(outlet, fleet)
         self._lane: Lane | None = None
+        self._poller: zmq.Poller | None = None
+        self._recv = 0
+        self._backlog: deque[tuple[bytes, ...]] = deque()
+        self._answering: Iterator[None] | None = None
 
-    def serve(self, sources: zmq.Poller, wait_ms: int) -> dict[Any, int]:
-        """Wait until something can be read, but not longer than that; take a burst if samples can be, and return what
-        else can. `sources` knows the ingest socket too."""
-        ready = dict(sources.poll(wait_ms))
-        if ready.pop(self.ingest, None):
+    @property
+    def pending(self) -> bool:
+        """Whether something was received that is not settled yet."""
+        return self._answering is not None or bool(self._backlog)
+
+    def serve(self, others: Sequence[Any], wait_ms: int) -> set[Any]:
+        """Wait until samples or any of `others` (sockets, file descriptors) can be read, but not longer than that; take
+        samples if there are any, and return which of the others can be read."""
+        if self._poller is None:
+            self._poller = zmq.Poller()
+            for source in (self.ingest, *others):
+                self._poller.register(source, zmq.POLLIN)
+        ready = {source for source, _ in self._poller.poll(0 if self.pending else wait_ms)}
+        if self.ingest in ready or self.pending:
+            ready.discard(self.ingest)
             self.burst()
         return ready
 
     def burst(self) -> int:
         """Carry what is waiting, up to the limit, from one socket to the other; returns the messages taken."""
-        recv = time.time_ns()
-        messages = self._drain()
-        for frames in messages:
-            self.take(frames, recv)
-        self.flush(recv)
-        return len(messages)
+        until = time.monotonic_ns() + TURN_NS
+        if not self.pending:
+            self._recv = time.time_ns()
+            self._backlog.extend(self._drain())
+        taken = 0
+        while self.pending and time.monotonic_ns() < until:
+            if self._answering is not None:
+                self._answer()
+            else:
+                self.take(self._backlog.popleft(), self._recv)
+                taken += 1
+        self.flush(self._recv)
+        return taken
 
     def take(self, frames: tuple[bytes, ...], recv: int) -> None:
-        """Take one message: a sample waits for `flush`, all else is settled after whatever waits."""
+        """Take one message: a sample waits for `flush`, a block for `_answer`; all else is settled after what waits."""
         fleet = self.fleet
         try:
             message = decode_ingest(frames, self.limits, recv, fleet.n_in)
@@ -74,10 +103,10 @@ class Pump:
             return
         if type(message) is not Sample:
             self.flush(recv)
-            self._blocks.answer(message, recv)  # type: ignore[arg-type]
+            self._answering = self._blocks.answer(message, recv)  # type: ignore[arg-type]
             return
         lane = self._lane
-        if lane is not None and lane.engine.n_in != len(message.x):
+        if lane is not None and (lane.engine.n_in != len(message.x) or len(lane.waiting) >= lane.burst.capacity):
             self.flush(recv)  # what waits may be of this very stream
         try:
             lane = fleet.route(message.stream, len(message.x))
@@ -87,6 +116,11 @@ class Pump:
             return
         self._lane = lane
         lane.waiting.append(message)
+
+    def _answer(self) -> None:
+        """Step the next piece of the block that is being answered."""
+        if self._answering is not None and next(self._answering, self) is self:
+            self._answering = None
 
     def flush(self, recv: int) -> None:
         """Step the samples that wait, and publish their answers."""
@@ -106,9 +140,10 @@ class Pump:
             publish_rows(self.outlet, lane, start, done, recv, outputs=True)
 
     def discard(self, seconds: float) -> int:
-        """Take messages without looking at them until none is waiting or the time is over; returns how many."""
+        """Take messages without looking at them until none is waiting or the time is over; returns how many, with those
+        that were received and not settled."""
         deadline = time.monotonic() + seconds
-        total = 0
+        total = self._forget()
         while time.monotonic() < deadline:
             taken = len(self._drain())
             if not taken:
@@ -117,13 +152,20 @@ class Pump:
         self.counters.discarded += total
         return total
 
+    def _forget(self) -> int:
+        """Let go of what was received and is not settled; returns how many messages that are."""
+        total = len(self._backlog) + (self._answering is not None)
+        self._backlog.clear()
+        self._answering = None
+        return total
+
     def _drain(self) -> list[tuple[bytes, ...]]:
         """The frames of the messages that are waiting, up to the limit."""
         receive = self._receive
         messages: list[tuple[bytes, ...]] = []
         size = 0
         try:
-            for _ in range(self.limit):
+            while len(messages) < self.limit and size < _DRAIN_BYTES:
                 topic = receive(_NOBLOCK, False)
                 if not topic.more:
                     frames: tuple[bytes, ...] = (topic.bytes,)

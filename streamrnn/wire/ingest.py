@@ -152,7 +152,7 @@ def _sample(stream: bytes, body: bytes, limits: Limits, now_ns: int) -> Sample:
         pass
     known = {"x": limits.max_width, "t": -1, "seq": -1, "session": -1, "reset": -1}
     try:
-        fields = read_map(body, known, limits.max_depth)
+        fields = read_map(body, known, limits.max_depth, limits.max_skipped)
     except TooLarge as error:
         raise WrongWidth(f"x is {error}") from None
     return _to_sample(stream, fields, limits, now_ns)
@@ -195,7 +195,7 @@ def _to_sample(stream: bytes, fields: dict[str, Any], limits: Limits, now_ns: in
 
 def _block(body: bytes, limits: Limits, now_ns: int, n_in: int | None) -> Block:
     known = {"ids": limits.max_block, "n": -1, "x": -1, "t": -1, "seq": -1, "session": -1}
-    fields = read_map(body, known, limits.max_depth)
+    fields = read_map(body, known, limits.max_depth, limits.max_skipped)
     x_raw, t_raw, seq_raw = fields.get("x"), fields.get("t"), fields.get("seq")
     if x_raw is None:
         raise Malformed("x is missing; send a bin of float32 (n, n_in)")

@@ -19,8 +19,8 @@ class Limits:
     """What the daemon accepts from the network; anything above is refused, never cut short.
 
     `max_message` bytes in topic and body together, `max_width` values in a sample, `max_block` rows in a
-    block, `max_depth` levels of nesting inside a value that is not ours, `max_ahead_ns` how far a sample's
-    time may be ahead of the daemon's clock.
+    block, `max_depth` levels of nesting inside a value that is not ours, `max_skipped` values in all that are
+    not ours, `max_ahead_ns` how far a sample's time may be ahead of the daemon's clock.
 
     >>> Limits(max_width=8).max_block
     65536
@@ -30,6 +30,7 @@ class Limits:
     max_width: int = 4096
     max_block: int = 65_536
     max_depth: int = 32
+    max_skipped: int = 4096
     max_ahead_ns: int = 86_400 * 10**9
 
 

@@ -76,7 +76,17 @@ def _head(buf: bytes, pos: int) -> tuple[int, Any, int]:
     return kind, value, pos
 
 
-def _skip(buf: bytes, pos: int, max_depth: int) -> int:
+class _Budget:
+    """How deep values that are not ours may be nested, and how many more of them may come."""
+
+    __slots__ = ("depth", "left", "limit")
+
+    def __init__(self, depth: int, limit: int) -> None:
+        self.depth = depth
+        self.limit = self.left = limit
+
+
+def _skip(buf: bytes, pos: int, budget: _Budget) -> int:
     """The position after the value at `pos`, which is not looked at otherwise."""
     left = [1]  # values still to come on each open level
     while left:
@@ -84,51 +94,55 @@ def _skip(buf: bytes, pos: int, max_depth: int) -> int:
             left.pop()
             continue
         left[-1] -= 1
+        budget.left -= 1
+        if budget.left < 0:
+            raise Malformed(f"more than {budget.limit} values under keys that are not of the protocol; leave them out")
         kind, value, pos = _head(buf, pos)
         if kind in (STR, BIN, EXT):
             pos += value
         elif kind in (ARRAY, MAP):
-            if len(left) > max_depth:
-                raise Malformed(f"nested more than {max_depth} levels deep; flatten the value")
+            if len(left) > budget.depth:
+                raise Malformed(f"nested more than {budget.depth} levels deep; flatten the value")
             left.append(value if kind == ARRAY else 2 * value)
     return pos
 
 
-def _scalar(buf: bytes, pos: int, max_depth: int) -> tuple[Any, int]:
+def _scalar(buf: bytes, pos: int, budget: _Budget) -> tuple[Any, int]:
     kind, value, after = _head(buf, pos)
     if kind == STR:
         return buf[after : after + value].decode(), after + value
     if kind == BIN:
         return buf[after : after + value], after + value
     if kind in (ARRAY, MAP, EXT):
-        return OTHER, _skip(buf, pos, max_depth)
+        return OTHER, _skip(buf, pos, budget)
     return value, after
 
 
-def _value(buf: bytes, pos: int, max_items: int, max_depth: int) -> tuple[Any, int]:
+def _value(buf: bytes, pos: int, max_items: int, budget: _Budget) -> tuple[Any, int]:
     kind, count, after = _head(buf, pos)
     if kind != ARRAY or max_items < 0:
-        return _scalar(buf, pos, max_depth)
+        return _scalar(buf, pos, budget)
     if count > max_items:
         raise TooLarge(f"an array of {count} values; at most {max_items} are taken")
     items = []
     for _ in range(count):
-        item, after = _scalar(buf, after, max_depth)
+        item, after = _scalar(buf, after, budget)
         items.append(item)
     return items, after
 
 
-def read_map(buf: bytes, known: dict[str, int], max_depth: int) -> dict[str, Any]:
+def read_map(buf: bytes, known: dict[str, int], max_depth: int, max_skipped: int) -> dict[str, Any]:
     """The known keys of the one map that fills `buf`; Malformed for anything else, TooLarge for a long array.
 
     `known` gives for each key the longest array it may hold, -1 for a key that takes none. Scalars come back as
     Python values, an array as a list of scalars, all other values as `OTHER`. Keys that are not known are skipped
-    with their values, whatever their type.
+    with their values, whatever their type, down to `max_depth` levels and up to `max_skipped` keys and values in all.
 
-    >>> read_map(bytes([0x82, 0xA1, 0x78, 0x91, 0x07, 0xC0, 0x90]), {"x": 8}, max_depth=4)
+    >>> read_map(bytes([0x82, 0xA1, 0x78, 0x91, 0x07, 0xC0, 0x90]), {"x": 8}, max_depth=4, max_skipped=10)
     {'x': [7]}
     """
     found: dict[str, Any] = {}
+    budget = _Budget(max_depth, max_skipped)
     try:
         kind, count, pos = _head(buf, 0)
         if kind != MAP:
@@ -137,11 +151,11 @@ def read_map(buf: bytes, known: dict[str, int], max_depth: int) -> dict[str, Any
             kind, length, after = _head(buf, pos)
             key = _name(buf[after : after + length]) if kind == STR else None
             if key not in known:
-                pos = _skip(buf, _skip(buf, pos, max_depth), max_depth)
+                pos = _skip(buf, _skip(buf, pos, budget), budget)
             elif key in found:
                 raise Malformed(f"the key {key!r} is there twice")
             else:
-                found[key], pos = _value(buf, after + length, known[key], max_depth)
+                found[key], pos = _value(buf, after + length, known[key], budget)
     except (IndexError, error):
         raise Malformed(f"the body of {len(buf)} bytes ends inside its map") from None
     except UnicodeDecodeError:
