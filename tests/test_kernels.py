@@ -12,7 +12,8 @@ from reference import Network, reservoir_step
 
 from streamrnn import Engine, Model
 from streamrnn.kernels import rnn
-from streamrnn.kernels.product import STREAMS, pack, padded
+from streamrnn.kernels.product import STREAMS, pack, padded, padded_bias
+from streamrnn.kernels.vector import LANES
 
 STEPS = 1000
 TOLERANCE = 2e-5
@@ -40,12 +41,12 @@ def test_reservoir_agrees_with_the_oracle():
     W_ih, W_hh = rng.normal(size=(H, n_in)).astype("f"), (rng.normal(size=(H, H)) / H).astype("f")
     b, leak = rng.normal(size=H).astype("f"), rng.uniform(0.01, 1, H).astype("f")
     h = rng.normal(size=(n, H))
-    state, rows, z = h.astype("f"), np.arange(n), np.zeros((STREAMS, 2 * padded(H)), "f")
+    state, rows, z = h.astype("f"), np.arange(n), np.zeros((STREAMS, padded(H) + LANES), "f")
     packed = pack(W_ih.T), pack(W_hh.T)
     h = state.astype(float)
     for _ in range(STEPS):
         x = rng.normal(size=(n, n_in)).astype("f")
-        rnn.reservoir(x, rows, 0, state, rows, 0, *packed, b, leak, z, n)
+        rnn.reservoir(x, rows, 0, state, rows, 0, *packed, padded_bias(b)[:H], leak, z, n)
         h = np.array([reservoir_step(x[s], h[s], W_ih, W_hh, b, np.zeros(H), leak) for s in range(n)])
     assert np.abs(state - h).max() <= TOLERANCE
 

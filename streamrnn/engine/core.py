@@ -220,7 +220,7 @@ class Core:
             np.zeros(1, np.int64),
             np.zeros(1, np.int64),
             np.zeros(1, np.uint8),
-            np.frombuffer(stream, np.uint8),
+            np.frombuffer(bytearray(stream), np.uint8),  # writable: a read-only array would be compiled for anew
             np.array([0, len(stream)]),
         )
         self._mark += 1
