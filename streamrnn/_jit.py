@@ -22,9 +22,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from numba import config, njit
+from numba import config, njit, types
+from numba.extending import intrinsic
 
-__all__ = ["FLAGS", "allocating", "cache_dir", "fused", "inlined", "kernel"]
+__all__ = ["FLAGS", "allocating", "apart", "cache_dir", "fused", "inlined", "kernel"]
 
 FLAGS = {"error_model": "numpy", "fastmath": False, "nogil": True}
 
@@ -94,9 +95,10 @@ def _compiled(function: Callable, **options: object) -> Callable:
 def kernel(function: Callable) -> Callable:
     """The decorator of every compiled function that allocates nothing, which is all of the data path.
 
-    Without Numba's runtime, a view of an array costs no atomic reference count: a step takes dozens of views.
+    Without Numba's runtime, a view of an array costs no atomic reference count: a step takes dozens of views. A kernel
+    is put in line where LLVM thinks it pays; unless told so, Numba would do with it as with its first caller.
     """
-    return _compiled(function, _nrt=False)
+    return _compiled(function, _nrt=False, forceinline=False)
 
 
 def fused(function: Callable) -> Callable:
@@ -105,6 +107,20 @@ def fused(function: Callable) -> Callable:
     A call passes every array as half a dozen numbers. With three dozen arrays that takes as long as a small step.
     """
     return _compiled(function, _nrt=False, forceinline=True)
+
+
+@intrinsic
+def apart(typingctx):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Called in a kernel, keeps that kernel from becoming a part of its callers: for what rarely runs.
+
+    LLVM would put it in line where it is called once, and then crowd the registers of what always runs.
+    """
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
 
 
 def inlined(function: Callable) -> Callable:
