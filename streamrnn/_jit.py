@@ -95,10 +95,11 @@ def _compiled(function: Callable, **options: object) -> Callable:
 def kernel(function: Callable) -> Callable:
     """The decorator of every compiled function that allocates nothing, which is all of the data path.
 
-    Without Numba's runtime, a view of an array costs no atomic reference count: a step takes dozens of views. A kernel
-    is put in line where LLVM thinks it pays; unless told so, Numba would do with it as with its first caller.
+    Without Numba's runtime, a view of an array costs no atomic reference count: a step takes dozens of views. What a
+    fused kernel calls is fused too: Numba's option passes from caller to callee. That is wanted here; as functions of
+    their own, the cells of a single LSTM-16 took 127 ns instead of 76.
     """
-    return _compiled(function, _nrt=False, forceinline=False)
+    return _compiled(function, _nrt=False)
 
 
 def fused(function: Callable) -> Callable:
@@ -117,6 +118,8 @@ def apart(typingctx):  # type: ignore[no-untyped-def]  # noqa: ARG001
     """
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        # A kernel that a fused one calls inherits `alwaysinline`.
+        builder.function.attributes.discard("alwaysinline")
         builder.function.attributes.add("noinline")
         return context.get_dummy_value()
 
