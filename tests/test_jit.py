@@ -17,10 +17,10 @@ PACKAGE = Path(streamrnn.__file__).parent
 
 CALL = """
 import numpy as np
-from streamrnn.kernels.product import fill
-z = np.zeros((1, 1), np.float32)
-fill(z, 1, np.ones(1, np.float32))
-print(z[0, 0])
+from streamrnn.kernels.normalise import denormalise
+y = np.zeros(1, np.float32)
+denormalise(np.zeros(1, np.float32), np.array([[0.0, 1.0, 0.0, 0.0]]), y)
+print(y[0])
 """
 
 
@@ -45,16 +45,16 @@ def copy(tmp_path):
 
 def test_a_change_of_a_called_function_is_noticed(copy):
     """Numba alone would go on using the code of the caller, whose own file did not change."""
-    callee = copy / "streamrnn" / "kernels" / "product.py"
+    callee = copy / "streamrnn" / "kernels" / "normalise.py"
     caller = copy / "streamrnn" / "kernels" / "caller.py"
     caller.write_text(
-        "from streamrnn._jit import kernel\nfrom streamrnn.kernels.product import fill\n\n\n"
-        "@kernel\ndef call(z, b):\n    fill(z, 1, b)\n"
+        "from streamrnn._jit import kernel\nfrom streamrnn.kernels.normalise import denormalise\n\n\n"
+        "@kernel\ndef call(un, stats, y):\n    denormalise(un, stats, y)\n"
     )
-    code = CALL.replace("product import fill", "caller import call").replace("fill(z, 1,", "call(z,")
+    code = CALL.replace("normalise import denormalise", "caller import call").replace("denormalise(", "call(")
     cache = {"NUMBA_CACHE_DIR": str(copy / "cache")}
     assert run(code, copy, **cache)[0] == "1.0"
-    callee.write_text(callee.read_text().replace("row[j] = b[j]", "row[j] = b[j] + b[j]"))
+    callee.write_text(callee.read_text().replace("value = stats[j, 1] + z", "value = 2.0 * stats[j, 1] + z"))
     assert run(code, copy, **cache)[0] == "2.0"
 
 

@@ -6,13 +6,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from graph import step_graph
 from networks import CASES, case_id, network, samples
-from onnx import TensorProto, helper, numpy_helper
 from reference import Network, reservoir_step
 
 from streamrnn import Engine, Model
 from streamrnn.kernels import rnn
-from streamrnn.kernels.product import STREAMS, pack, padded
+from streamrnn.kernels.product import STREAMS, pack, padded, padded_bias
+from streamrnn.kernels.vector import LANES
 
 STEPS = 1000
 TOLERANCE = 2e-5
@@ -40,70 +41,24 @@ def test_reservoir_agrees_with_the_oracle():
     W_ih, W_hh = rng.normal(size=(H, n_in)).astype("f"), (rng.normal(size=(H, H)) / H).astype("f")
     b, leak = rng.normal(size=H).astype("f"), rng.uniform(0.01, 1, H).astype("f")
     h = rng.normal(size=(n, H))
-    state, rows, z = h.astype("f"), np.arange(n), np.zeros((STREAMS, 2 * padded(H)), "f")
+    state, rows, z = h.astype("f"), np.arange(n), np.zeros((STREAMS, padded(H) + LANES), "f")
     packed = pack(W_ih.T), pack(W_hh.T)
     h = state.astype(float)
     for _ in range(STEPS):
         x = rng.normal(size=(n, n_in)).astype("f")
-        rnn.reservoir(x, rows, 0, state, rows, 0, *packed, b, leak, z, n)
+        rnn.reservoir(x, rows, 0, state, rows, 0, *packed, padded_bias(b)[:H], leak, z, n)
         h = np.array([reservoir_step(x[s], h[s], W_ih, W_hh, b, np.zeros(H), leak) for s in range(n)])
     assert np.abs(state - h).max() <= TOLERANCE
 
 
 def _onnx_step(model: Model) -> tuple[onnxruntime.InferenceSession, list[str]]:
-    """One step of the same network in ONNX, its states passed in and out."""
-    nodes, inits, inputs, outputs = [], [], [], []
-
-    def const(name, value):
-        inits.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype=np.float32), name))
-        return name
-
-    def port(name, shape):
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-    inputs.append(port("x", [1, 1, model.spec.n_in]))
-    source = "x"
-    for i, layer in enumerate(model.spec.layers):
-        H = layer.hidden
-        order = {"lstm": [0, 3, 1, 2], "gru": [1, 0, 2]}.get(layer.cell, [0])  # ONNX: i o f c, and z r h
-
-        def gates(array, order=order, H=H):
-            return np.concatenate([array[g * H : (g + 1) * H] for g in order])
-
-        W, R, B_ih, B_hh = (gates(model.arrays[f"{p}_l{i}"]) for p in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-        args = [
-            source,
-            const(f"W{i}", W[None]),
-            const(f"R{i}", R[None]),
-            const(f"B{i}", np.concatenate([B_ih, B_hh])[None]),
-        ]
-        inputs.append(port(f"h{i}", [1, 1, H]))
-        args += ["", f"h{i}"]
-        outs = [f"Y{i}", f"h{i}_new"]
-        outputs.append(port(f"h{i}_new", [1, 1, H]))
-        if layer.cell == "lstm":
-            inputs.append(port(f"c{i}", [1, 1, H]))
-            outputs.append(port(f"c{i}_new", [1, 1, H]))
-            args.append(f"c{i}")
-            outs.append(f"c{i}_new")
-        op = {"lstm": "LSTM", "gru": "GRU"}.get(layer.cell, "RNN")
-        extra = {"linear_before_reset": 1} if op == "GRU" else {}
-        if op == "RNN":
-            extra = {"activations": ["Relu" if layer.cell == "rnn_relu" else "Tanh"]}
-        nodes.append(helper.make_node(op, args, outs, hidden_size=H, **extra))
-        source = f"h{i}_new"
-    const("Wy", model.arrays["readout.weight"].T)
-    const("by", model.arrays["readout.bias"])
-    nodes.append(helper.make_node("MatMul", [source, "Wy"], ["y0"]))
-    nodes.append(helper.make_node("Add", ["y0", "by"], ["y"]))
-    outputs.insert(0, port("y", [1, 1, model.spec.n_out]))
-    graph = helper.make_graph(nodes, "step", inputs, outputs, inits)
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+    """One step of the same network in ONNX Runtime, its states passed in and out."""
+    proto, states = step_graph(model, readout=True)
     onnx.checker.check_model(proto)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session, [p.name for p in inputs[1:]]
+    return session, states
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_id)

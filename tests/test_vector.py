@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from streamrnn._jit import kernel
 from streamrnn.kernels.memory import load8, load16, load_some, store8, store16, store_some
 from streamrnn.kernels.numerics import exp32, sigmoid32, tanh32
-from streamrnn.kernels.product import STREAMS, accumulate, pack, padded
+from streamrnn.kernels.product import STREAMS, Operand, accumulate, bias_row, pack, padded, padded_bias
 from streamrnn.kernels.vector import (
     LANES,
     bits,
@@ -65,22 +65,42 @@ def test_a_lane_rounds_as_a_scalar_does():
 @pytest.mark.parametrize("columns", [1, 16, 32, 33, 128, 130, 260])
 def test_any_number_of_streams_gives_the_sums_of_one(K, columns):
     rng = np.random.default_rng(2)
-    n = 2 * STREAMS + STREAMS // 3 + 1
-    W = rng.normal(size=(K, columns)).astype(np.float32)
+    n, few = 2 * STREAMS + STREAMS // 3 + 1, 2
+    V, W = (rng.normal(size=(k, columns)).astype(np.float32) for k in (few, K))
     src = rng.normal(size=(3 * n, K + 7)).astype(np.float32)
     rows = rng.permutation(3 * n)[:n].astype(np.int64)
+    a, b = Operand(pack(V), few, src, np.arange(n), 1), Operand(pack(W), K, src, rows, 4)
     start = rng.normal(size=(n, padded(columns) + 5)).astype(np.float32)
     z = start.copy()
-    accumulate(z, 3, n, src, rows, 0, 4, pack(W), K)
-    truth = start[:, 3 : 3 + columns].astype(np.float64) + src[rows, 4 : 4 + K].astype(np.float64) @ W
-    assert np.abs(z[:, 3 : 3 + columns] - truth).max() < 1e-4
+    accumulate(z, 3, n, columns, z, a, b, 0)
+    added = src[:n, 1 : 1 + few].astype(np.float64) @ V + src[rows, 4 : 4 + K].astype(np.float64) @ W
+    assert np.abs(z[:, 3 : 3 + columns] - start[:, 3 : 3 + columns] - added).max() < 1e-4
     # What is not a column keeps its value.
     assert np.array_equal(z[:, :3], start[:, :3])
     assert np.array_equal(z[:, 3 + columns :], start[:, 3 + columns :])
     for s in range(n):
-        alone = start[s : s + 1].copy()
-        accumulate(alone, 3, 1, src, rows, s, 4, pack(W), K)
+        alone = np.concatenate([start[s : s + 1]] * 2)
+        accumulate(alone, 3, 1, columns, alone, a, b, s)
         assert alone[0].tobytes() == z[s].tobytes()
+
+
+@kernel
+def _from_bias(z, n, columns, bias, a, b, first):
+    accumulate(z, 0, n, columns, bias_row(bias), a, b, first)
+
+
+@pytest.mark.parametrize("columns", [5, 64, 100])
+def test_a_bias_starts_every_stream(columns):
+    rng = np.random.default_rng(3)
+    n, K = STREAMS + 1, 9
+    bias, W = rng.normal(size=columns).astype(np.float32), rng.normal(size=(K, columns)).astype(np.float32)
+    x = rng.normal(size=(n, K)).astype(np.float32)
+    product, nothing = Operand(pack(W), K, x, np.arange(n), 0), Operand(pack(W), 0, x, np.arange(n), 0)
+    z, truth = (np.full((n, padded(columns)), v, np.float32) for v in (7, 0))
+    truth[:, :columns] = bias
+    accumulate(truth, 0, n, columns, truth, nothing, product, 0)
+    _from_bias(z, n, columns, padded_bias(bias), product, nothing, 0)
+    assert z[:, :columns].tobytes() == truth[:, :columns].tobytes()
 
 
 def test_packed_weights_hold_every_weight_once():

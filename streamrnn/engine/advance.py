@@ -158,7 +158,8 @@ def _before(sizes, program, slab, work, x, t, has, j, slot, count, i, answers):
     n_missing = _fill(sizes, row, has_forecast, x, filled, missing)
     y_prev = row[sizes.y_prev : sizes.y_prev + sizes.n_out]
     score(
-        filled,
+        # Numbers that were just written one by one cannot be loaded as a vector before they have reached the cache.
+        x if n_missing == 0 else filled,
         missing,
         n_missing,
         y_prev,

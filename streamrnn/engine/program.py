@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from streamrnn._jit import kernel
 from streamrnn.kernels import normalise, rls, score
-from streamrnn.kernels.product import STREAMS, pack, padded
+from streamrnn.kernels.product import STREAMS, pack, padded, padded_bias
+from streamrnn.kernels.vector import LANES
 from streamrnn.model import Model, ModelSpec
 
 T = TypeVar("T", bound=np.generic)
@@ -253,7 +254,7 @@ def build_program(model: Model, ring: int) -> Program:
             layout.parts[f"h_l{i}"][1],
             place(pack(W_ih)),
             place(pack(W_hh)),
-            place(bias),
+            place(padded_bias(bias)),
             place(leak),
         )
     online = spec.readout == "online"
@@ -270,7 +271,7 @@ def build_program(model: Model, ring: int) -> Program:
         **{field: layout.parts[name][1] if online else 0 for field, name in _ONLINE.items()},
         features=spec.n_features if online else 0,
         w_out=0 if online else place(pack(model.arrays["readout.weight"].T)),
-        b_out=0 if online else place(model.arrays["readout.bias"]),
+        b_out=0 if online else place(padded_bias(model.arrays["readout.bias"])),
         # Mean, then scale, side by side.
         mean=place(np.concatenate([model.arrays["normaliser.mean"], model.arrays["normaliser.scale"]]))
         if spec.normaliser == "fixed"
@@ -298,14 +299,15 @@ def new_slab(model: Model, capacity: int, ring: int) -> Slab:
 
 def new_work(model: Model) -> Work:
     spec = model.spec
-    # A GRU's second product begins at its second block of columns, and ends in whole blocks.
+    # A GRU's second product begins at its second block of columns, and ends in whole blocks; gates are read in whole
+    # vectors.
     widest = max(layer.hidden + padded(3 * layer.hidden) for layer in spec.layers)
     widest = max(widest, *(padded(4 * layer.hidden) for layer in spec.layers), padded(spec.n_out))
     features = rls.whole(spec.n_features) if spec.readout == "online" else 0
     return Work(
         zeros((TILE, spec.n_in), np.float32),
         zeros((TILE, spec.n_net), np.float32),
-        zeros((STREAMS, _lines(widest, np.float32)), np.float32),
+        zeros((STREAMS, _lines(widest + LANES, np.float32)), np.float32),
         np.arange(TILE, dtype=np.int64),
         np.zeros(TILE, np.int64),
         np.zeros(TILE, np.int64),

@@ -13,10 +13,10 @@ import numpy as np
 
 from streamrnn._jit import kernel
 
-from .memory import load16, store16
+from .memory import load16, load_some, store16, store_some
 from .numerics import sigmoid32, sigmoid_denominator, tanh_fraction
-from .product import STREAMS, accumulate, fill, padded
-from .vector import LANES, fma
+from .product import COLUMN_0, STREAMS, Operand, accumulate, bias_row, nothing, padded
+from .vector import LANES, first16, fma
 
 __all__ = ["gru"]
 
@@ -24,9 +24,9 @@ _ONE = np.float32(1.0)
 
 
 @kernel
-def _unit(x, r, z, n, h):
-    """(1 - z) tanh(x + r n) + z h. With tanh = p / q and z = 1 / s it is (p (s - 1) + h q) / (q s): one division."""
-    p, q = tanh_fraction(fma(sigmoid32(r), n, x))
+def _unit(x, z, h):
+    """(1 - z) tanh(x) + z h. With tanh = p / q and z = 1 / s it is (p (s - 1) + h q) / (q s): one division."""
+    p, q = tanh_fraction(x)
     s = sigmoid_denominator(z)
     return fma(p, s - _ONE, h * q) / (q * s)
 
@@ -41,16 +41,33 @@ def gru(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, z, n):
     """
     H = b.shape[0] // 4
     whole = H - H % LANES
+    some = first16(H - whole)
+    bias = bias_row(b)
+    ih = Operand(W_ih, W_ih.shape[0] // padded(3 * H), src, src_rows, src_off)
+    hh = Operand(W_hh, H, state, rows, h)
     for first in range(0, n, STREAMS):
         m = min(STREAMS, n - first)
-        fill(z, m, b)
-        accumulate(z, 0, m, src, src_rows, first, src_off, W_ih, W_ih.shape[0] // padded(3 * H))
-        accumulate(z, H, m, state, rows, first, h, W_hh, H)
+        accumulate(z, COLUMN_0, m, 3 * H, bias, ih, nothing(ih), first)
+        for s in range(m):
+            zs = z[s]
+            for j in range(3 * H, 4 * H):
+                zs[j] = b[j]
+        accumulate(z, H, m, 3 * H, z, hh, nothing(hh), first)
+        # What goes into n of all streams, then h of all, as in `lstm`.
+        for s in range(m):
+            zs = z[s]
+            for j in range(0, whole, LANES):
+                store16(zs, j, fma(sigmoid32(load16(zs, H + j)), load16(zs, 3 * H + j), load16(zs, j)))
+            if whole < H:
+                j = whole
+                n_x = fma(sigmoid32(load16(zs, H + j)), load16(zs, 3 * H + j), load16(zs, j))
+                store_some(zs, j, some, n_x)
         for s in range(m):
             zs = z[s]
             hs = state[rows[first + s], h : h + H]
             for j in range(0, whole, LANES):
-                r, update, n_h = load16(zs, H + j), load16(zs, 2 * H + j), load16(zs, 3 * H + j)
-                store16(hs, j, _unit(load16(zs, j), r, update, n_h, load16(hs, j)))
-            for j in range(whole, H):
-                hs[j] = _unit(zs[j], zs[H + j], zs[2 * H + j], zs[3 * H + j], hs[j])
+                store16(hs, j, _unit(load16(zs, j), load16(zs, 2 * H + j), load16(hs, j)))
+            if whole < H:
+                j = whole
+                old = load_some(hs, j, some, np.float32(0.0))
+                store_some(hs, j, some, _unit(load16(zs, j), load16(zs, 2 * H + j), old))

@@ -10,12 +10,14 @@ S. Hochreiter and J. Schmidhuber, "Long short-term memory", Neural Computation 9
 
 from __future__ import annotations
 
+import numpy as np
+
 from streamrnn._jit import kernel
 
-from .memory import load16, store16
+from .memory import load16, load_some, store16, store_some
 from .numerics import sigmoid_denominator, tanh_fraction
-from .product import STREAMS, accumulate, fill, padded
-from .vector import LANES
+from .product import COLUMN_0, STREAMS, Operand, accumulate, bias_row, padded
+from .vector import LANES, first16
 
 __all__ = ["lstm"]
 
@@ -41,19 +43,29 @@ def lstm(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, z, n):
     """
     H = b.shape[0] // 4
     whole = H - H % LANES
+    some, zero = first16(H - whole), np.float32(0.0)
+    bias = bias_row(b)
+    ih = Operand(W_ih, W_ih.shape[0] // padded(4 * H), src, src_rows, src_off)
+    hh = Operand(W_hh, H, state, rows, h)
     for first in range(0, n, STREAMS):
         m = min(STREAMS, n - first)
-        fill(z, m, b)
-        accumulate(z, 0, m, src, src_rows, first, src_off, W_ih, W_ih.shape[0] // padded(4 * H))
-        accumulate(z, 0, m, state, rows, first, h, W_hh, H)
+        accumulate(z, COLUMN_0, m, 4 * H, bias, ih, hh, first)
+        # c of all streams, then h of all: a chain of dependent operations each, of which a CPU then overlaps several.
+        for s in range(m):
+            zs = z[s]
+            cs = state[rows[first + s], h + H : h + 2 * H]
+            for j in range(0, whole, LANES):
+                store16(cs, j, _cell(load16(zs, j), load16(zs, H + j), load16(zs, 2 * H + j), load16(cs, j)))
+            if whole < H:
+                j = whole
+                c = load_some(cs, j, some, zero)
+                store_some(cs, j, some, _cell(load16(zs, j), load16(zs, H + j), load16(zs, 2 * H + j), c))
         for s in range(m):
             zs = z[s]
             hs = state[rows[first + s], h : h + H]
             cs = state[rows[first + s], h + H : h + 2 * H]
             for j in range(0, whole, LANES):
-                c = _cell(load16(zs, j), load16(zs, H + j), load16(zs, 2 * H + j), load16(cs, j))
-                store16(cs, j, c)
-                store16(hs, j, _gated(load16(zs, 3 * H + j), c))
-            for j in range(whole, H):
-                cs[j] = _cell(zs[j], zs[H + j], zs[2 * H + j], cs[j])
-                hs[j] = _gated(zs[3 * H + j], cs[j])
+                store16(hs, j, _gated(load16(zs, 3 * H + j), load16(cs, j)))
+            if whole < H:
+                j = whole
+                store_some(hs, j, some, _gated(load16(zs, 3 * H + j), load_some(cs, j, some, zero)))

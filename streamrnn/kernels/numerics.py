@@ -10,7 +10,7 @@ import numpy as np
 
 from streamrnn._jit import kernel
 
-from .vector import fma, least, most, power_of_two, select_less, size_of
+from .vector import fma, least, most, scaled, select_less, size_of, with_sign
 
 __all__ = [
     "EXP_CLAMP",
@@ -30,7 +30,6 @@ LIMIT = np.float32(1e12)
 overflow float32, so an infinity or NaN cannot arise inside a network."""
 
 
-_ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 _TWO = np.float32(2.0)
 
@@ -41,10 +40,20 @@ EXP_CLAMP = np.float32(86.0)
 _LOG2E = np.float32(1.4426950408889634)
 _LN2_HIGH = np.float32(0.693359375)  # ten bits, so that n * _LN2_HIGH is exact
 _LN2_LOW = np.float32(-2.1219444005469057e-04)
-_ROUND = np.float32(12582912.0)  # 1.5 * 2^23: adding it rounds to an integer
+_ROUND = np.float32(12582912.0)  # 1.5 * 2^23: adding it rounds to an integer, which stands in the lowest bits
 _E2, _E3, _E4, _E5, _E6 = (
     np.float32(c) for c in (0.499999934, 0.1666652009, 0.04166839776, 0.008368781304, 0.001381423828)
 )
+
+
+@kernel
+def _exp_within(x):
+    """exp of a float32 that is within ±EXP_CLAMP."""
+    t = fma(x, _LOG2E, _ROUND)
+    n = t - _ROUND
+    r = fma(n, -_LN2_LOW, fma(n, -_LN2_HIGH, x))
+    p = fma(fma(fma(fma(_E6, r, _E5), r, _E4), r, _E3), r, _E2)
+    return scaled(fma(r * r, p, r) + _ONE, t)
 
 
 @kernel
@@ -52,13 +61,9 @@ def exp32(x):
     """exp of a float32 within ±86 (clamped beyond), at most 1 ulp from the truth.
 
     x = n ln 2 + r with |r| <= ln 2 / 2 (Cody and Waite's two-part ln 2), exp(r) by a minimax polynomial, and 2^n
-    in the exponent bits.
+    added to its exponent.
     """
-    x = least(most(x, -EXP_CLAMP), EXP_CLAMP)
-    n = fma(x, _LOG2E, _ROUND) - _ROUND
-    r = fma(n, -_LN2_LOW, fma(n, -_LN2_HIGH, x))
-    p = fma(fma(fma(fma(_E6, r, _E5), r, _E4), r, _E3), r, _E2)
-    return (fma(r * r, p, r) + _ONE) * power_of_two(n)
+    return _exp_within(least(most(x, -EXP_CLAMP), EXP_CLAMP))
 
 
 SIGMOID_CLAMP = np.float32(50.0)
@@ -68,7 +73,7 @@ SIGMOID_CLAMP = np.float32(50.0)
 @kernel
 def sigmoid_denominator(x):
     """q with sigmoid(x) = 1 / q, and q - 1 = exp(-x); x is clamped to ±SIGMOID_CLAMP."""
-    return _ONE + exp32(-least(most(x, -SIGMOID_CLAMP), SIGMOID_CLAMP))
+    return _ONE + _exp_within(-least(most(x, -SIGMOID_CLAMP), SIGMOID_CLAMP))
 
 
 @kernel
@@ -94,12 +99,12 @@ def tanh_fraction(x):
     is an odd polynomial times q. Both are computed and one is selected, as vectors do.
     """
     a = least(size_of(x), TANH_CLAMP)
-    e = exp32(a + a)
+    e = _exp_within(a + a)
     q = e + _ONE
     s = x * x
     small = fma(x * s, fma(fma(fma(_T3, s, _T2), s, _T1), s, _T0), x)
     large = e - _ONE
-    return select_less(a, TANH_SMALL, small * q, select_less(x, _ZERO, -large, large)), q
+    return select_less(a, TANH_SMALL, small * q, with_sign(large, x)), q
 
 
 @kernel

@@ -9,13 +9,17 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn._jit import kernel
+from streamrnn._jit import fused, inlined, kernel
 
-from .tile import BLOCK, STREAMS, WIDE, tile_many, tile_one, tile_one_wide, tile_some
+from .memory import matrix
+from .tile import BLOCK, STREAMS, WIDE, Operand, tile_many, tile_one, tile_one_wide, tile_some, tile_two
 
-__all__ = ["STREAMS", "accumulate", "fill", "pack", "padded"]
+__all__ = ["COLUMN_0", "STREAMS", "Operand", "accumulate", "bias_row", "nothing", "pack", "padded", "padded_bias"]
 
 _SOME = STREAMS // 3
+
+COLUMN_0 = np.int64(0)
+"""The first column of z, typed: for a literal 0, Numba would compile `accumulate` once more."""
 
 
 @kernel
@@ -36,39 +40,52 @@ def pack(W: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(wide.reshape(K, -1, BLOCK).transpose(1, 0, 2)).ravel()
 
 
-@kernel
-def fill(z, n, b):
-    """Start the first `n` rows of z at the bias: z[s, :m] = b. z float32 (tile, >= m), b float32 (m,)."""
-    m = b.shape[0]
-    for s in range(n):
-        row = z[s]
-        for j in range(m):
-            row[j] = b[j]
+def padded_bias(b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """A bias (m,), or parts of it in a row, with zeros up to whole blocks: the tile reads whole blocks."""
+    wide = np.zeros(padded(b.size), np.float32)
+    wide[: b.size] = b
+    return wide
+
+
+@inlined
+def bias_row(b):
+    """A bias (m,), behind which `padded_bias` put zeros, as the one row that `accumulate` starts every stream from."""
+    return matrix(b, 0, 1, b.shape[0])
+
+
+@fused
+def nothing(a):
+    """An operand of the same type that adds nothing."""
+    return Operand(a.W, np.int64(0), a.src, a.rows, a.off)
 
 
 @kernel
-def accumulate(z, col, n, src, rows, first, off, W, K):
-    """z[s, col + j] = fma(W[k, j], src[rows[first + s], off + k], z[s, col + j]) for k = 0, 1, ..., K - 1 and s < n.
+def accumulate(z, col, n, columns, start, a, b, first):
+    """z[s, col + j] = start[s, col + j] + (row j of a.W) a.x[first + s] + (row j of b.W) b.x[first + s] for s < n.
 
-    z float32 (>= n, >= col + columns), src float32 (any, any), rows int64, W float32 (columns * K,) from `pack`, whose
-    columns are whole blocks: z needs room for them, and what is beyond the last true column keeps its value.
+    Each is one chain fma(W[k, j], x[k], sum) over ascending k, of a and then of b. z float32 (>= n, >= col + columns);
+    start is z itself or a `bias_row`; a and b are `Operand`s of so many columns, rounded up to whole blocks: z and
+    start need room for them, and what is written beyond the last true column means nothing.
     """
-    blocks = W.shape[0] // (K * BLOCK)
+    blocks = padded(columns) // BLOCK
+    step = 0 if start.shape[0] == 1 else 1
     s = 0
     while s + STREAMS <= n:
         for g in range(blocks):
-            tile_many(W, g, K, src, rows, first + s, off, z, s, col + g * BLOCK)
+            tile_many(z, s, col + g * BLOCK, start, step * s, a, b, g, first + s)
         s += STREAMS
     while s + _SOME <= n and _SOME > 1:
         for g in range(blocks):
-            tile_some(W, g, K, src, rows, first + s, off, z, s, col + g * BLOCK)
+            tile_some(z, s, col + g * BLOCK, start, step * s, a, b, g, first + s)
         s += _SOME
     while s < n:
         g = 0
         while g + WIDE <= blocks:
-            tile_one_wide(W, g, K, src, rows, first + s, off, z, s, col + g * BLOCK)
+            tile_one_wide(z, s, col + g * BLOCK, start, step * s, a, b, g, first + s)
             g += WIDE
-        while g < blocks:
-            tile_one(W, g, K, src, rows, first + s, off, z, s, col + g * BLOCK)
-            g += 1
+        while g + 2 <= blocks:
+            tile_two(z, s, col + g * BLOCK, start, step * s, a, b, g, first + s)
+            g += 2
+        if g < blocks:
+            tile_one(z, s, col + g * BLOCK, start, step * s, a, b, g, first + s)
         s += 1

@@ -7,20 +7,20 @@ import numpy as np
 from streamrnn._jit import kernel
 
 from .numerics import exp32
-from .product import STREAMS, accumulate, fill, padded
+from .product import COLUMN_0, STREAMS, Operand, accumulate, bias_row, nothing, padded
 
 __all__ = ["linear", "softmax"]
 
 
 @kernel
 def linear(state, rows, h, W, b, y, y_rows, z, n):
-    """y[y_rows[s]] = W h + b for s < n, h = state[rows[s], h : h + H]; b (n_out,), W packed, z scratch as in `rnn`."""
+    """y[y_rows[s]] = W h + b for s < n, h = state[rows[s], h : h + H]; b (n_out,) and z as in `rnn`, W packed."""
     n_out = b.shape[0]
-    H = W.shape[0] // padded(n_out)
+    bias = bias_row(b)
+    Wh = Operand(W, W.shape[0] // padded(n_out), state, rows, h)
     for first in range(0, n, STREAMS):
         m = min(STREAMS, n - first)
-        fill(z, m, b)
-        accumulate(z, 0, m, state, rows, first, h, W, H)
+        accumulate(z, COLUMN_0, m, n_out, bias, Wh, nothing(Wh), first)
         for s in range(m):
             for j in range(n_out):
                 y[y_rows[first + s], j] = z[s, j]

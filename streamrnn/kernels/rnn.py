@@ -7,8 +7,9 @@ parameter names. All kernels here take the same arguments:
 
     src, src_rows, src_off   the layer's input: x of stream s is src[src_rows[s], src_off : src_off + n_in]
     state, rows, h           float32 (slots, width): h of stream s is state[rows[s], h : h + H], updated in place
-    W_ih, W_hh, b            packed weights (product.pack) of n_in and of H inputs; b float32 (H,), both biases summed
-    z                        float32 (STREAMS, columns), scratch with room for whole blocks of columns
+    W_ih, W_hh, b            packed weights (product.pack) of n_in and of H inputs; b float32 (H,), both biases summed,
+                             with readable memory behind it up to whole blocks (product.padded_bias)
+    z                        float32 (STREAMS, columns), scratch with room for whole blocks of columns and a vector more
     n                        how many streams there are; their rows differ from each other
 """
 
@@ -18,10 +19,10 @@ import numpy as np
 
 from streamrnn._jit import kernel
 
-from .memory import load16, store16
+from .memory import load16, load_some, store16, store_some
 from .numerics import LIMIT, tanh32
-from .product import STREAMS, accumulate, fill, padded
-from .vector import LANES, fma, least, most
+from .product import COLUMN_0, STREAMS, Operand, accumulate, bias_row, padded
+from .vector import LANES, first16, fma, least, most
 
 __all__ = ["relu", "reservoir", "tanh"]
 
@@ -30,9 +31,8 @@ __all__ = ["relu", "reservoir", "tanh"]
 def _preactivation(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, z, first, m):
     """z = b + W_ih x + W_hh h of the m streams from `first` on."""
     H = b.shape[0]
-    fill(z, m, b)
-    accumulate(z, 0, m, src, src_rows, first, src_off, W_ih, W_ih.shape[0] // padded(H))
-    accumulate(z, 0, m, state, rows, first, h, W_hh, H)
+    ih = Operand(W_ih, W_ih.shape[0] // padded(H), src, src_rows, src_off)
+    accumulate(z, COLUMN_0, m, H, bias_row(b), ih, Operand(W_hh, H, state, rows, h), first)
 
 
 @kernel
@@ -48,8 +48,8 @@ def tanh(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, z, n):
             hs = state[rows[first + s], h : h + H]
             for j in range(0, whole, LANES):
                 store16(hs, j, tanh32(load16(zs, j)))
-            for j in range(whole, H):
-                hs[j] = tanh32(zs[j])
+            if whole < H:
+                store_some(hs, whole, first16(H - whole), tanh32(load16(zs, whole)))
 
 
 @kernel
@@ -85,5 +85,8 @@ def reservoir(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, leak, z, n)
             for j in range(0, whole, LANES):
                 old = load16(hs, j)
                 store16(hs, j, fma(load16(leak, j), tanh32(load16(zs, j)) - old, old))
-            for j in range(whole, H):
-                hs[j] = fma(leak[j], tanh32(zs[j]) - hs[j], hs[j])
+            if whole < H:
+                some, zero = first16(H - whole), np.float32(0.0)
+                old = load_some(hs, whole, some, zero)
+                rate = load_some(leak, whole, some, zero)
+                store_some(hs, whole, some, fma(rate, tanh32(load16(zs, whole)) - old, old))

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamrnn._jit import fused, kernel
+from streamrnn._jit import apart, fused, kernel
 
 from .clock import REAL_TIME
 from .memory import matrix
@@ -122,6 +122,21 @@ def _decide(row, chan, params):
     return edge
 
 
+@kernel
+def _one_by_one(x, missing, forecast, signals, first, last, settled, row, params):
+    """The channels first to last that are not settled."""
+    apart()
+    chan = matrix(row, HEAD, CHANNEL, x.size)
+    for j in range(first, last):
+        if (settled >> (j - first)) & 1 == 0:
+            if missing[j] != 0:
+                absent(row, chan, j, params)
+            else:
+                value = np.float64(x[j])
+                error = value - np.float64(forecast[j]) if signals == SIGNAL else 0.0
+                seen(row, chan, j, value, error, signals, params)
+
+
 @fused
 def score(x, missing, n_missing, forecast, has_forecast, t, row, params, i, score, flag, edge, cause):
     """Judge one sample of one stream and write row `i` of the results.
@@ -143,14 +158,7 @@ def score(x, missing, n_missing, forecast, has_forecast, t, row, params, i, scor
             settled = calm(chan, first, x, forecast, signals, params)
         last = min(first + LANES64, n)
         if settled != (1 << (last - first)) - 1:
-            for j in range(first, last):
-                if (settled >> (j - first)) & 1 == 0:
-                    if missing[j] != 0:
-                        absent(row, chan, j, params)
-                    else:
-                        value = np.float64(x[j])
-                        error = value - np.float64(forecast[j]) if has_forecast else 0.0
-                        seen(row, chan, j, value, error, signals, params)
+            _one_by_one(x, missing, forecast, signals, first, last, settled, row, params)
     if t >= REAL_TIME and row.size > days:
         for j in range(n):
             if missing[j] == 0:

@@ -48,7 +48,7 @@ __all__ = [
     "less",
     "most",
     "only8",
-    "power_of_two",
+    "scaled",
     "select",
     "select_less",
     "size_of",
@@ -60,6 +60,7 @@ __all__ = [
     "vec16",
     "widen_high",
     "widen_low",
+    "with_sign",
 ]
 
 LANES, LANES64 = 16, 8
@@ -189,11 +190,18 @@ def _emit_select_less(builder, a, b, yes, no):  # type: ignore[no-untyped-def]
     return builder.select(builder.fcmp_ordered("<", a, b), yes, no)
 
 
-def _emit_power_of_two(builder, n):  # type: ignore[no-untyped-def]
-    whole = _INT if n.type == _FLOAT else ir.VectorType(_INT, LANES)
-    number = _INT if n.type == _FLOAT else (lambda k: ir.Constant(whole, [k] * LANES))
-    biased = builder.add(builder.fptosi(n, whole), number(127))
-    return builder.bitcast(builder.shl(biased, number(23)), n.type)
+def _emit_scaled(builder, m, t):  # type: ignore[no-untyped-def]
+    whole = _INT if m.type == _FLOAT else ir.VectorType(_INT, LANES)
+    mantissa_bits = _INT(23) if m.type == _FLOAT else ir.Constant(whole, [23] * LANES)
+    exponent = builder.shl(builder.bitcast(t, whole), mantissa_bits)
+    return builder.bitcast(builder.add(builder.bitcast(m, whole), exponent), m.type)
+
+
+def _emit_with_sign(builder, a, b):  # type: ignore[no-untyped-def]
+    kind = ir.FunctionType(a.type, [a.type] * 2)
+    return builder.call(
+        cgutils.get_or_insert_function(builder.module, kind, f"llvm.copysign.{type_name(a.type)}"), [a, b]
+    )
 
 
 fma = _operation(3, emit_fma)
@@ -211,8 +219,13 @@ select_less = _operation(4, _emit_select_less)
 size_of = _operation(1, _emit_size)
 """The absolute value."""
 
-power_of_two = _operation(1, _emit_power_of_two, lambda c: c if c in (types.float32, vec16) else None)
-"""2^n for a whole n in [-126, 127], written straight into the exponent bits; float32 and Vec16."""
+scaled = _operation(2, _emit_scaled, lambda c: c if c in (types.float32, vec16) else None)
+"""m 2^n for t = n + 1.5 * 2^23 with a whole n, which is then what the lowest bits of t say, added to m's exponent.
+
+Exact while m and the result are normal numbers, and not zero; float32 and Vec16."""
+
+with_sign = _operation(2, _emit_with_sign)
+"""The size of a with the sign of b."""
 
 less = _operation(2, lambda b, x, y: b.fcmp_ordered("<", x, y), MASK.get)
 """The mask of lanes in which a < b; at least one of them a vector."""
