@@ -1,201 +1,307 @@
-"""How many samples a second does a daemon take through its sockets, and how long does one take?
+"""What does a daemon add to the sockets that it stands between?
 
-    python benchmarks/wire.py --seconds 5 --json wire.json
+    python benchmarks/wire.py                       all questions, some four minutes
+    python benchmarks/wire.py --only light open     some of them
+    python benchmarks/wire.py --soak 600            half of peak throughput for ten minutes instead of twenty seconds
 
-A daemon process (LSTM-32, 8 inputs, one sample a message) and a publisher process that sends messages it encoded in
-advance, over TCP on the loopback interface. First a daemon's outputs are compared, bit for bit, with an engine's in
-this process; only then anything is timed. Throughput is read from the daemon's own counter over a window in which the
-publisher is never waited for: with nobody subscribed, and with one subscriber (a third process) receiving everything.
-Latency is measured with a sample every `1/rate` seconds, from just before it is handed to ZeroMQ until its output
-has been received, and inside the daemon from receipt to hand-over.
+Three processes on the machine's cores: a source, a server and a sink that receives every answer (`plumbing.py`). The
+server is the daemon (LSTM-32, 8 inputs, one sample a message) on its compiled path, the daemon on the path over pyzmq, or a
+relay that receives and resends without looking, the floor. They take turns, round by round. First a daemon's outputs are
+compared with an engine's in this process, bit for bit; only then anything is timed.
 
-On fewer cores than processes the figures say how they share; this benchmark flatters nobody but the loopback device.
+Latency is the age of an answer when the sink has it, from the time at which its sample was due: a server that stalls is
+charged for all samples that were due meanwhile.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zmq
+from plumbing import AGES, BEHIND, COUNT, RUNNING, STOP, board
 
 from streamrnn import Control, Engine, Model, Publisher, Subscriber
-from streamrnn.wire.messages import encode_sample, sample_topic
+from streamrnn.measure import Report
 
-N_IN, HIDDEN = 8, 32
-CHECKED = 2_000
-READY_SECONDS = 180
-
-
-def _model() -> Model:
-    return Model.random(cell="lstm", n_in=N_IN, hidden=HIDDEN, n_out=N_IN, seed=1)
+PLUMBING = Path(__file__).with_name("plumbing.py")
+RESULTS = Path(__file__).parent / "results"
+N_IN, STREAMS, CHECKED = 8, 256, 2_000
+SERVERS = ("relay", "compiled", "pyzmq")
+QUESTIONS = ("throughput", "light", "open", "soak", "blocks")
 
 
-def _streams(n: int) -> list[str]:
-    return [f"ward{i // 16}/bed{i % 16}" for i in range(n)]
+def model(hidden: int) -> Model:
+    return Model.random(cell="lstm", n_in=N_IN, hidden=hidden, n_out=N_IN, seed=1)
+
+
+class Role:
+    """A process of `plumbing.py`, ready, and the numbers that it tells."""
+
+    def __init__(self, folder: Path, role: str, *arguments: str, ages: int = 0) -> None:
+        path = folder / f"{role}-{time.monotonic_ns()}"
+        self.told = board(path, ages, create=True)
+        command = [sys.executable, str(PLUMBING), role, *arguments, "--board", str(path)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def wait(self) -> None:
+        assert self.process.stdout is not None
+        if self.process.stdout.readline() != "ready\n":
+            raise SystemExit(f"{self.process.args} ended with status {self.process.wait()}")
+
+    def stop(self) -> None:
+        self.told[STOP] = 1
+        try:
+            self.process.communicate(timeout=2)
+        except subprocess.TimeoutExpired:  # it waits for a peer that is gone
+            self.process.kill()
+            self.process.communicate()
+
+
+class Server:
+    """A relay or a daemon between two endpoints."""
+
+    def __init__(self, folder: Path, kind: str, scheme: str, hidden: int = 32) -> None:
+        self.kind = kind
+        unique = time.monotonic_ns()
+        roles = ("ingest", "outputs", "control")
+        self.where = {r: f"ipc://{folder}/{r}-{unique}" if scheme == "ipc" else "tcp://127.0.0.1:*" for r in roles}
+        if kind == "relay":
+            if scheme == "tcp":
+                self.where |= dict(zip(roles[:2], _free_ports(), strict=True))
+            self.role = Role(folder, "relay", self.where["ingest"], self.where["outputs"])
+            self.process = self.role.process
+            self.role.wait()
+            return
+        path = folder / f"lstm{hidden}.safetensors"
+        model(hidden).save(path)
+        flags = [f"--{role}={endpoint}" for role, endpoint in self.where.items()]
+        command = [sys.executable, "-m", "streamrnn", "serve", str(path), "--log-format=json", f"--data-path={kind}"]
+        self.process = subprocess.Popen([*command, *flags], stderr=subprocess.PIPE, text=True)
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if line.startswith("{") and (said := json.loads(line))["event"] == "ready":
+                self.where = {role: said[role][0] for role in roles}
+                return
+        raise SystemExit(f"the daemon ended with status {self.process.wait()}")
+
+    @property
+    def counters(self) -> dict[str, Any]:
+        with Control(self.where["control"], timeout=20) as control:
+            return dict(control.info()["counters"])
+
+    @property
+    def memory(self) -> int:
+        """Bytes resident."""
+        fields = Path(f"/proc/{self.process.pid}/statm").read_text().split()
+        return int(fields[1]) * 4096
+
+    def stop(self) -> None:
+        if self.kind == "relay":
+            self.role.stop()
+            return
+        self.process.send_signal(signal.SIGTERM)
+        self.process.communicate(timeout=30)
+
+
+def _free_ports() -> list[str]:
+    import socket
+
+    found = []
+    with ExitStack() as stack:
+        for _ in range(2):
+            probe = stack.enter_context(socket.socket())
+            probe.bind(("127.0.0.1", 0))
+            found.append(f"tcp://127.0.0.1:{probe.getsockname()[1]}")
+    return found
 
 
 @contextmanager
-def daemon(folder: Path) -> Iterator[dict[str, str]]:
-    """A daemon on free ports; yields its endpoints."""
-    path = folder / "model.safetensors"
-    _model().save(path)
-    anywhere = [f"--{role}=tcp://127.0.0.1:*" for role in ("ingest", "outputs", "control")]
-    command = [sys.executable, "-m", "streamrnn", "serve", str(path), "--log-format=json", *anywhere]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("{") and (said := json.loads(line))["event"] == "ready":
-                yield {role: said[role][0] for role in ("ingest", "outputs", "control")}
-                return
-        raise SystemExit(f"the daemon ended with status {process.wait()}")
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+def running(folder: Path, kind: str, scheme: str, *source: str, hidden: int = 32, ages: int = 0) -> Iterator[Any]:
+    """(server, source, sink) of which the source waits to begin."""
+    with ExitStack() as stack:
+        server = Server(folder, kind, scheme, hidden)
+        stack.callback(server.stop)
+        prefix = "" if kind == "relay" else "block/" if "--rows" in source else "out/"
+        sink = Role(folder, "sink", server.where["outputs"], "--prefix", prefix, ages=ages)
+        stack.callback(sink.stop)
+        sink.wait()
+        time.sleep(0.2)  # for its subscription
+        origin = Role(folder, "source", server.where["ingest"], "--streams", str(STREAMS), *source)
+        stack.callback(origin.stop)
+        origin.wait()
+        yield server, origin, sink
 
 
-def check(where: dict[str, str]) -> None:
+def window(role: Role, seconds: float) -> float:
+    """What a role counted a second."""
+    before, began = int(role.told[COUNT]), time.perf_counter()
+    time.sleep(seconds)
+    return (int(role.told[COUNT]) - before) / (time.perf_counter() - began)
+
+
+def check(folder: Path) -> None:
     """Stop where the daemon's outputs are not an engine's, bit for bit."""
     rng = np.random.default_rng(0)
-    ids = [_streams(32)[i] for i in rng.integers(0, 32, CHECKED)]
+    ids = [f"s{i}" for i in rng.integers(0, 32, CHECKED)]
     X = rng.standard_normal((CHECKED, N_IN)).astype(np.float32)
-    expected = Engine(_model()).step_many(ids, X)
-    with Subscriber(where["outputs"], ["out/"], timeout=20) as outputs, Publisher(where["ingest"]) as publisher:
-        outputs.wait()
-        for stream, x in zip(ids, X, strict=True):
-            publisher.send(stream, x)
-        for i in range(CHECKED):
-            out = next(outputs)
-            if out.stream != ids[i] or np.array(out.y, np.float32).tobytes() != expected.y[i].tobytes():
-                sys.exit(f"output {i} of {out.stream} is not the engine's; nothing was timed")
-    with Control(where["control"]) as control:
-        for stream in set(ids):
-            control.evict(stream)
+    expected = Engine(model(32)).step_many(ids, X)
+    for kind in SERVERS[1:]:
+        server = Server(folder, kind, "ipc")
+        try:
+            with Subscriber(server.where["outputs"], ["out/"], timeout=20) as outputs:
+                outputs.wait()
+                with Publisher(server.where["ingest"]) as publisher:
+                    for stream, x in zip(ids, X, strict=True):
+                        publisher.send(stream, x)
+                for i in range(CHECKED):
+                    out = next(outputs)
+                    if out.stream != ids[i] or np.array(out.y, np.float32).tobytes() != expected.y[i].tobytes():
+                        sys.exit(f"output {i} of {out.stream} on the path {kind} is not the engine's; nothing was timed")
+        finally:
+            server.stop()
+    print(f"outputs of {CHECKED} samples are the engine's on both paths, bit for bit", flush=True)
 
 
-def flood(endpoint: str, streams: int) -> None:
-    """Send for ever, as fast as the daemon takes it. Runs in a process of its own."""
-    socket = zmq.Context().socket(zmq.XPUB)
-    socket.xpub_nodrop = True
-    socket.connect(endpoint)
-    socket.recv()  # the daemon's subscription
-    rng = np.random.default_rng(2)
-    x = rng.standard_normal((streams, N_IN)).astype(np.float32)
-    topics = [sample_topic(stream) for stream in _streams(streams)]
-    print("flowing", flush=True)
-    # A new session lets the counters begin again, so that the same messages are accepted for ever.
-    bodies = [
-        [encode_sample(x[i], t=0, seq=seq, session=session) for i in range(streams)]
-        for session in ("a", "b")
-        for seq in range(128)
-    ]
-    send, more = socket.send, int(zmq.SNDMORE)
-    while True:
-        for round_ in bodies:
-            for topic, body in zip(topics, round_, strict=True):
-                send(topic, more)
-                send(body)
+def throughput(folder: Path, report: Report, rounds: int, seconds: float) -> float:
+    """Answers a second that reach the sink; returns the compiled path's over ipc."""
+    peak = 0.0
+    for scheme in ("ipc", "tcp"):
+        found: dict[str, list[float]] = {kind: [] for kind in SERVERS}
+        for _ in range(rounds):
+            for kind in SERVERS:
+                with running(folder, kind, scheme) as (_, origin, sink):
+                    origin.told[RUNNING] = 1
+                    time.sleep(0.7)  # past the first rush
+                    found[kind].append(window(sink, seconds))
+        rates = {k: report.add("throughput", k, "samples/s", v, scheme=scheme) for k, v in found.items()}
+        tell = ", ".join(f"{kind} {rate:,.0f}/s" for kind, rate in rates.items())
+        of_relay, of_pyzmq = rates["compiled"] / rates["relay"], rates["compiled"] / rates["pyzmq"]
+        print(f"{scheme}: {tell}; compiled is {of_relay:.2f} of the relay, {of_pyzmq:.1f} times pyzmq", flush=True)
+        peak = max(peak, rates["compiled"]) if scheme == "ipc" else peak
+    return peak
 
 
-def sink(endpoint: str) -> None:
-    """Receive everything for ever. Runs in a process of its own."""
-    socket = zmq.Context().socket(zmq.SUB)
-    socket.subscribe(b"out/")
-    socket.connect(endpoint)
-    print("flowing", flush=True)
-    receive = socket.recv
-    while True:
-        receive()
-
-
-@contextmanager
-def _helper(*arguments: str) -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None and process.stdout.readline() == "flowing\n"
-        yield
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def throughput(where: dict[str, str], streams: int, seconds: float) -> dict[str, float]:
-    """Samples a second, by the daemon's count of accepted ones, and what else happened in that time."""
-    with _helper("--flood", where["ingest"], "--streams", str(streams)), Control(where["control"]) as control:
-        time.sleep(1.0)  # past the first rush
-        before, began = control.info()["counters"], time.perf_counter()
+def ages_at(folder: Path, kind: str, scheme: str, rate: float, seconds: float) -> tuple[np.ndarray, int, int]:
+    """Ages of answers in us at a rate, how many samples were lost, and how late the source was at worst, ns."""
+    with running(folder, kind, scheme, "--rate", str(rate), ages=int(rate * (seconds + 2)) + 1000) as (_, origin, sink):
+        sink.told[RUNNING] = origin.told[RUNNING] = 1
         time.sleep(seconds)
-        after, ended = control.info()["counters"], time.perf_counter()
-    accepted, messages = (after[name] - before[name] for name in ("accepted", "messages"))
-    if abs(messages - accepted) > 0.01 * messages:
-        sys.exit(f"of {messages} messages only {accepted} were accepted; this window measures something else")
-    return {"samples_per_second": accepted / (ended - began)}
+        origin.told[STOP] = 1
+        origin.process.wait(5)
+        sent = int(origin.told[COUNT])
+        deadline = time.monotonic() + 5
+        while int(sink.told[COUNT]) < sent and time.monotonic() < deadline:
+            time.sleep(0.01)
+        n = int(sink.told[COUNT])
+        ages = np.array(sink.told[AGES : AGES + n]) / 1e3
+        # The first moments are those of waking up.
+        return ages[min(len(ages) // 10, 2000) :], sent - n, int(origin.told[BEHIND])
 
 
-def latency(where: dict[str, str], rate: float, seconds: float) -> dict[str, float]:
-    """Percentiles in µs under light load: the round trip, and the part of it inside the daemon."""
-    n = int(rate * seconds)
-    trips, inside = np.zeros(n), np.zeros(n)
-    with Subscriber(where["outputs"], ["out/probe/"], timeout=5) as outputs, Publisher(where["ingest"]) as publisher:
-        outputs.wait()
-        x = np.zeros(N_IN, np.float32)
-        due = time.perf_counter()
-        for i in range(n):
-            due += 1 / rate
-            time.sleep(max(0.0, due - time.perf_counter()))
-            sent = time.perf_counter_ns()
-            publisher.send("probe", x)
-            out = next(outputs)
-            trips[i] = time.perf_counter_ns() - sent
-            inside[i] = out.sent - out.recv
-    report = {}
-    for name, values in (("round_trip", trips), ("inside", inside)):
+def light(folder: Path, report: Report, rounds: int, seconds: float, rate: float = 500.0) -> None:
+    """Latency at a rate at which every sample travels alone."""
+    for scheme in ("ipc", "tcp"):
+        found: dict[tuple[str, int], list[float]] = {}
+        for _ in range(rounds):
+            for kind in SERVERS:
+                ages, _, _ = ages_at(folder, kind, scheme, rate, seconds)
+                for q in (50, 99):
+                    found.setdefault((kind, q), []).append(float(np.percentile(ages, q)))
+        told = {k: report.add("light", k[0], "us", v, scheme=scheme, q=k[1], rate=rate) for k, v in found.items()}
         for q in (50, 99):
-            report[f"{name}_p{q}_us"] = float(np.percentile(values, q)) / 1e3
-    return report
+            tell = ", ".join(f"{kind} {told[kind, q]:.0f} us" for kind in SERVERS)
+            ratio = told["compiled", q] / told["relay", q]
+            print(f"{scheme} at {rate:.0f}/s, p{q}: {tell}; compiled is {ratio:.2f} of the relay", flush=True)
+
+
+def open_loop(folder: Path, report: Report, peak: float, seconds: float) -> None:
+    """Latency against rate, up to the peak."""
+    for share in (0.05, 0.25, 0.5, 0.75, 0.9):
+        ages, lost, behind = ages_at(folder, "compiled", "ipc", share * peak, seconds)
+        quantiles = {q: float(np.percentile(ages, q)) for q in (50, 99, 99.9)}
+        for q, value in quantiles.items():
+            report.add("open", "compiled", "us", [value], q=q, share=share, rate=share * peak, lost=lost)
+        tell = ", ".join(f"p{q} {value:,.0f} us" for q, value in quantiles.items())
+        late = f"the source was late by {behind / 1e6:.1f} ms at worst"
+        print(f"open loop at {share:.0%} of peak, {share * peak:,.0f}/s: {tell}, {lost} lost; {late}", flush=True)
+
+
+def soak(folder: Path, report: Report, peak: float, seconds: float) -> None:
+    """Half of peak for long: nothing lost, memory flat."""
+    rate = 0.5 * peak
+    room = int(rate * (seconds + 2)) + 1000
+    with running(folder, "compiled", "ipc", "--rate", str(rate), ages=room) as (server, origin, sink):
+        sink.told[RUNNING] = origin.told[RUNNING] = 1
+        time.sleep(min(5.0, seconds / 4))
+        before = server.memory
+        time.sleep(seconds - min(5.0, seconds / 4))
+        after = server.memory
+        origin.told[STOP] = 1
+        origin.process.wait(5)
+        sent, deadline = int(origin.told[COUNT]), time.monotonic() + 5
+        while int(sink.told[COUNT]) < sent and time.monotonic() < deadline:
+            time.sleep(0.01)
+        n = int(sink.told[COUNT])
+        missing = server.counters["missing"]
+        p999 = float(np.percentile(np.array(sink.told[AGES + 2000 : AGES + n]) / 1e3, 99.9))
+    report.add("soak", "p99.9", "us", [p999], seconds=seconds, rate=rate)
+    report.add("soak", "lost", "samples", [sent - n], seconds=seconds, rate=rate, sent=sent, missing=missing)
+    report.add("soak", "memory growth", "bytes", [after - before], seconds=seconds, before=before)
+    print(
+        f"{seconds:.0f} s at {rate:,.0f}/s: {sent:,} sent, {sent - n} lost, p99.9 {p999 / 1e3:.1f} ms, memory "
+        f"{before / 1e6:.1f} to {after / 1e6:.1f} MB",
+        flush=True,
+    )
+
+
+def blocks(folder: Path, report: Report, rounds: int, seconds: float, rows: int = 256) -> None:
+    """Samples a second in blocks of 256, by the sink's answers."""
+    for hidden in (16, 32):
+        found: dict[str, list[float]] = {kind: [] for kind in SERVERS[1:]}
+        for _ in range(rounds):
+            for kind in SERVERS[1:]:
+                with running(folder, kind, "ipc", "--rows", str(rows), hidden=hidden) as (_, origin, sink):
+                    origin.told[RUNNING] = 1
+                    time.sleep(0.7)
+                    found[kind].append(rows * window(sink, seconds))
+        rates = {k: report.add("blocks", k, "samples/s", v, hidden=hidden, rows=rows) for k, v in found.items()}
+        tell = ", ".join(f"{kind} {rate:,.0f}/s" for kind, rate in rates.items())
+        print(f"blocks of {rows}, LSTM-{hidden}: {tell}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of each window")
-    parser.add_argument("--streams", type=int, default=256)
-    parser.add_argument("--rate", type=float, default=500.0, help="samples a second for the latency")
-    parser.add_argument("--json", metavar="FILE", help="write the report there; - for standard output")
-    parser.add_argument("--flood", help=argparse.SUPPRESS)
-    parser.add_argument("--sink", help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs="+", choices=QUESTIONS, default=QUESTIONS)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of each window")
+    parser.add_argument("--soak", type=float, default=20.0, help="length of the soak in seconds")
+    parser.add_argument("--json", type=Path, default=RESULTS / "wire.json", help="where the report goes")
     options = parser.parse_args()
-    if options.flood:
-        flood(options.flood, options.streams)
-    if options.sink:
-        sink(options.sink)
-    report: dict[str, Any] = {"cores": os.cpu_count(), "streams": options.streams}
-    with tempfile.TemporaryDirectory() as folder, daemon(Path(folder)) as where:
-        check(where)
-        report["latency"] = latency(where, options.rate, options.seconds)
-        report["alone"] = throughput(where, options.streams, options.seconds)
-        with _helper("--sink", where["outputs"]):
-            report["subscribed"] = throughput(where, options.streams, options.seconds)
-    print(f"outputs of {CHECKED} samples are the engine's, bit for bit")
-    print(f"samples/s, daemon + publisher:              {report['alone']['samples_per_second']:10,.0f}")
-    print(f"samples/s, daemon + publisher + subscriber: {report['subscribed']['samples_per_second']:10,.0f}")
-    for name, value in report["latency"].items():
-        print(f"{name:<18} {value:8.0f}")
-    if options.json == "-":
-        print(json.dumps(report))
-    elif options.json:
-        Path(options.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    report = Report("wire", packages=("streamrnn", "numba", "numpy", "pyzmq", "msgpack"))
+    with tempfile.TemporaryDirectory(prefix="srnn-") as name:
+        folder, peak = Path(name), 0.0
+        check(folder)
+        if {"throughput", "open", "soak"} & set(options.only):
+            peak = throughput(folder, report, options.rounds, options.seconds)
+        if "light" in options.only:
+            light(folder, report, options.rounds, 2 * options.seconds)
+        if "open" in options.only:
+            open_loop(folder, report, peak, 2 * options.seconds)
+        if "blocks" in options.only:
+            blocks(folder, report, options.rounds, options.seconds)
+        if "soak" in options.only:
+            soak(folder, report, peak, options.soak)
+    report.write(options.json)
 
 
 if __name__ == "__main__":
