@@ -1,15 +1,15 @@
 """What a daemon is measured with: a relay, a source of samples and a sink for answers, in compiled code on libzmq.
 
-Each runs in a process of its own (`python benchmarks/plumbing.py ROLE ...`, started by `wire.py`) and tells how far it is
-in a file that others map into memory, so that nobody has to be asked while it is measured.
+Each runs in a process of its own (`python benchmarks/plumbing.py ROLE ...`, started by `wire.py`) and tells how far it
+is in a file that others map into memory, so that nobody has to be asked while it is measured.
 
     relay INGEST OUTPUTS      receives on a SUB and resends on a PUB without looking: the floor of any daemon's cost
     source ENDPOINT           sends samples or blocks: as fast as they are taken, or at a rate, each at its own time
     sink ENDPOINT             receives everything, counts, and notes how old each answer is
 
-The source is open-loop: a sample's `t` is the time at which it was due, whether or not it could be sent then; so a daemon
-that stalls is charged for every sample that was due meanwhile. Where answers are awaited one by one instead, a stall is
-counted once ("coordinated omission").
+The source is open-loop: a sample's `t` is the time at which it was due, whether or not it could be sent then; so a
+daemon that stalls is charged for every sample that was due meanwhile. Where answers are awaited one by one instead, a
+stall is counted once ("coordinated omission").
 """
 
 from __future__ import annotations
@@ -120,8 +120,7 @@ def _time_in(p, end, stack):
         if at == REFUSED:
             return np.int64(-1)
         if kind == STR and n == 1 and u8(at) == 0x74:
-            p, t, above = integer(at + 1, end)
-            return t
+            return integer(at + 1, end)[1]
         stack[-1] = 1000
         p = skip(at + n, end, 8, stack)
         if p == REFUSED:

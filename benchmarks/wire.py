@@ -5,9 +5,9 @@
     python benchmarks/wire.py --soak 600            half of peak throughput for ten minutes instead of twenty seconds
 
 Three processes on the machine's cores: a source, a server and a sink that receives every answer (`plumbing.py`). The
-server is the daemon (LSTM-32, 8 inputs, one sample a message) on its compiled path, the daemon on the path over pyzmq, or a
-relay that receives and resends without looking, the floor. They take turns, round by round. First a daemon's outputs are
-compared with an engine's in this process, bit for bit; only then anything is timed.
+server is the daemon (LSTM-32, 8 inputs, one sample a message) on its compiled path, the daemon on the path over pyzmq,
+or a relay that receives and resends without looking, the floor. They take turns, round by round. First a daemon's
+outputs are compared with an engine's in this process, bit for bit; only then anything is timed.
 
 Latency is the age of an answer when the sink has it, from the time at which its sample was due: a server that stalls is
 charged for all samples that were due meanwhile.
@@ -166,7 +166,9 @@ def check(folder: Path) -> None:
                 for i in range(CHECKED):
                     out = next(outputs)
                     if out.stream != ids[i] or np.array(out.y, np.float32).tobytes() != expected.y[i].tobytes():
-                        sys.exit(f"output {i} of {out.stream} on the path {kind} is not the engine's; nothing was timed")
+                        sys.exit(
+                            f"output {i} of {out.stream} on the path {kind} is not the engine's; nothing was timed"
+                        )
         finally:
             server.stop()
     print(f"outputs of {CHECKED} samples are the engine's on both paths, bit for bit", flush=True)

@@ -84,7 +84,7 @@ def test_the_traffic_is_worth_comparing():
     seen = set()
 
     @given(traffic())
-    @settings(max_examples=150, deadline=None, database=None)
+    @settings(max_examples=300, deadline=None, database=None, derandomize=True)
     def run(messages):
         for topic, body in published(learned, messages, "compiled")[0]:
             kind = topic.split(b"/")[0]

@@ -12,9 +12,11 @@ from typing import Any
 
 __all__ = ["Signals", "Waker"]
 
+_ENDING = (signal.SIGTERM, signal.SIGINT)
+
 
 class Waker:
-    """A pair of sockets that interrupts a poll: from another thread, or from a signal's handler in C."""
+    """A pair of sockets that interrupts a poll from another thread."""
 
     def __init__(self) -> None:
         self._reading, self._writing = socket.socketpair()
@@ -24,10 +26,6 @@ class Waker:
     def fileno(self) -> int:
         """What to poll for reading."""
         return self._reading.fileno()
-
-    def writing_fileno(self) -> int:
-        """Where `signal.set_wakeup_fd` writes."""
-        return self._writing.fileno()
 
     def wake(self) -> None:
         """Let the poll return; safe from any thread."""
@@ -51,7 +49,11 @@ class Waker:
 
 
 class Signals:
-    """While entered, in the main thread: the first SIGTERM or SIGINT calls `stop(name)`, the second exits."""
+    """While entered, in the main thread: the first SIGTERM or SIGINT calls `stop(name)`, the second ends the process.
+
+    Python calls a handler once for several signals, and not before compiled code returns. So a thread counts the bytes
+    that C's handler writes, and ends the process whatever the main thread is at.
+    """
 
     def __init__(self, waker: Waker, stop: Callable[[str], None]) -> None:
         self._waker = waker
@@ -59,11 +61,14 @@ class Signals:
         self._seen = False
         self._before: dict[int, Any] = {}
         self._fd_before = -1
+        self._counting, self._counted = socket.socketpair()
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
-            self._fd_before = signal.set_wakeup_fd(self._waker.writing_fileno(), warn_on_full_buffer=False)
-            for number in (signal.SIGTERM, signal.SIGINT):
+            self._counted.setblocking(False)
+            threading.Thread(target=self._count, name="streamrnn-signals", daemon=True).start()
+            self._fd_before = signal.set_wakeup_fd(self._counted.fileno(), warn_on_full_buffer=False)
+            for number in _ENDING:
                 self._before[number] = signal.signal(number, self._handle)
         return self
 
@@ -74,9 +79,21 @@ class Signals:
             signal.signal(number, handler)
         if self._before:
             signal.set_wakeup_fd(self._fd_before)
+        self._counted.close()  # which ends the thread
+        if not self._before:
+            self._counting.close()
+
+    def _count(self) -> None:
+        seen = 0
+        with self._counting as counting:
+            while numbers := counting.recv(64):
+                for number in numbers:
+                    seen += number in _ENDING
+                    if seen == 2:
+                        os._exit(128 + number)
+                self._waker.wake()
 
     def _handle(self, number: int, _: FrameType | None) -> None:
-        if self._seen:
-            os._exit(128 + number)
-        self._seen = True
-        self._stop(signal.Signals(number).name)
+        if not self._seen:
+            self._seen = True
+            self._stop(signal.Signals(number).name)
