@@ -42,16 +42,19 @@ from streamrnn.wire.messages import sample_topic
 from streamrnn.wire.raw import put64, u8
 from streamrnn.wire.reader import REFUSED, STR, head, integer, skip
 
-# Places in the file that tells how far a process is.
-RUNNING, STOP, COUNT, BYTES, BEHIND, AGES = range(6)
+# Places in the file that tells how far a process is; from AGES on stands a histogram of answers' ages.
+RUNNING, STOP, COUNT, BYTES, BEHIND, SKIP, AGES = range(7)
+FINE = 7
+"""Bits of an age behind its first: buckets are less than one per cent wide."""
+BUCKETS = 64 << FINE
 BURST = 256
 
 
-def board(path: Path, ages: int = 0, create: bool = False) -> np.ndarray:
-    """The int64 numbers of that file: five counters, then the ages of answers in ns."""
+def board(path: Path, create: bool = False) -> np.ndarray:
+    """The int64 numbers of that file."""
     if create:
         with path.open("wb") as file:
-            file.truncate(8 * (AGES + ages))
+            file.truncate(8 * (AGES + BUCKETS))
     return np.asarray(np.memmap(path, np.int64, "r+"))
 
 
@@ -129,9 +132,26 @@ def _time_in(p, end, stack):
 
 
 @kernel
+def _bucket(age):
+    """Its highest bit, and the FINE bits behind that one."""
+    age = max(age, np.int64(1))
+    high = np.int64(0)
+    while age >> (high + 1):
+        high += 1
+    rest = age >> (high - FINE) if high >= FINE else age << (FINE - high)
+    return (high << FINE) | (rest & ((1 << FINE) - 1))
+
+
+def quantile(told: np.ndarray, q: float) -> float:
+    """The q-th percentile of the ages, ns: the upper end of its bucket."""
+    counts = np.cumsum(told[AGES:])
+    k = int(np.searchsorted(counts, q / 100 * counts[-1]))
+    return float((1 + ((k & ((1 << FINE) - 1)) + 1) / (1 << FINE)) * 2.0 ** (k >> FINE))
+
+
+@kernel
 def sink(library, items, socket, message, clock, stack, told):
     """Receive, count and note ages, until told to stop."""
-    room = told.shape[0] - AGES
     while told[STOP] == 0:
         poll(library, address_of(items), 1, 100)
         for _ in range(BURST):
@@ -142,9 +162,9 @@ def sink(library, items, socket, message, clock, stack, told):
                 continue
             p = data(library, message)
             told[BYTES] += n
-            if told[RUNNING] != 0 and told[COUNT] < room:
+            if told[RUNNING] != 0 and told[COUNT] >= told[SKIP]:
                 t = _time_in(p, p + size(library, message), stack)
-                told[AGES + told[COUNT]] = now(library, REALTIME, address_of(clock)) - t
+                told[AGES + _bucket(now(library, REALTIME, address_of(clock)) - t)] += 1
             told[COUNT] += 1
 
 

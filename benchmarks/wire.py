@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from plumbing import AGES, BEHIND, COUNT, RUNNING, STOP, board
+from plumbing import BEHIND, COUNT, RUNNING, SKIP, STOP, board, quantile
 
 from streamrnn import Control, Engine, Model, Publisher, Subscriber
 from streamrnn.measure import Report
@@ -47,9 +48,9 @@ def model(hidden: int) -> Model:
 class Role:
     """A process of `plumbing.py`, ready, and the numbers that it tells."""
 
-    def __init__(self, folder: Path, role: str, *arguments: str, ages: int = 0) -> None:
+    def __init__(self, folder: Path, role: str, *arguments: str) -> None:
         path = folder / f"{role}-{time.monotonic_ns()}"
-        self.told = board(path, ages, create=True)
+        self.told = board(path, create=True)
         command = [sys.executable, str(PLUMBING), role, *arguments, "--board", str(path)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
@@ -126,13 +127,13 @@ def _free_ports() -> list[str]:
 
 
 @contextmanager
-def running(folder: Path, kind: str, scheme: str, *source: str, hidden: int = 32, ages: int = 0) -> Iterator[Any]:
+def running(folder: Path, kind: str, scheme: str, *source: str, hidden: int = 32) -> Iterator[Any]:
     """(server, source, sink) of which the source waits to begin."""
     with ExitStack() as stack:
         server = Server(folder, kind, scheme, hidden)
         stack.callback(server.stop)
         prefix = "" if kind == "relay" else "block/" if "--rows" in source else "out/"
-        sink = Role(folder, "sink", server.where["outputs"], "--prefix", prefix, ages=ages)
+        sink = Role(folder, "sink", server.where["outputs"], "--prefix", prefix)
         stack.callback(sink.stop)
         sink.wait()
         time.sleep(0.2)  # for its subscription
@@ -193,21 +194,17 @@ def throughput(folder: Path, report: Report, rounds: int, seconds: float) -> flo
     return peak
 
 
-def ages_at(folder: Path, kind: str, scheme: str, rate: float, seconds: float) -> tuple[np.ndarray, int, int]:
-    """Ages of answers in us at a rate, how many samples were lost, and how late the source was at worst, ns."""
-    with running(folder, kind, scheme, "--rate", str(rate), ages=int(rate * (seconds + 2)) + 1000) as (_, origin, sink):
-        sink.told[RUNNING] = origin.told[RUNNING] = 1
-        time.sleep(seconds)
-        origin.told[STOP] = 1
-        origin.process.wait(5)
-        sent = int(origin.told[COUNT])
-        deadline = time.monotonic() + 5
-        while int(sink.told[COUNT]) < sent and time.monotonic() < deadline:
-            time.sleep(0.01)
-        n = int(sink.told[COUNT])
-        ages = np.array(sink.told[AGES : AGES + n]) / 1e3
-        # The first moments are those of waking up.
-        return ages[min(len(ages) // 10, 2000) :], sent - n, int(origin.told[BEHIND])
+def flow(origin: Role, sink: Role, rate: float, seconds: float) -> tuple[int, int]:
+    """Let samples flow at the source's rate for so long; (how many were sent, how many have not arrived)."""
+    sink.told[SKIP] = min(rate * seconds / 10, rate)  # the first moments are those of waking up
+    sink.told[RUNNING] = origin.told[RUNNING] = 1
+    time.sleep(seconds)
+    origin.told[STOP] = 1
+    origin.process.wait(5)
+    sent, deadline = int(origin.told[COUNT]), time.monotonic() + 5
+    while int(sink.told[COUNT]) < sent and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return sent, sent - int(sink.told[COUNT])
 
 
 def light(folder: Path, report: Report, rounds: int, seconds: float, rate: float = 500.0) -> None:
@@ -216,9 +213,10 @@ def light(folder: Path, report: Report, rounds: int, seconds: float, rate: float
         found: dict[tuple[str, int], list[float]] = {}
         for _ in range(rounds):
             for kind in SERVERS:
-                ages, _, _ = ages_at(folder, kind, scheme, rate, seconds)
-                for q in (50, 99):
-                    found.setdefault((kind, q), []).append(float(np.percentile(ages, q)))
+                with running(folder, kind, scheme, "--rate", str(rate)) as (_, origin, sink):
+                    flow(origin, sink, rate, seconds)
+                    for q in (50, 99):
+                        found.setdefault((kind, q), []).append(quantile(sink.told, q) / 1e3)
         told = {k: report.add("light", k[0], "us", v, scheme=scheme, q=k[1], rate=rate) for k, v in found.items()}
         for q in (50, 99):
             tell = ", ".join(f"{kind} {told[kind, q]:.0f} us" for kind in SERVERS)
@@ -229,8 +227,10 @@ def light(folder: Path, report: Report, rounds: int, seconds: float, rate: float
 def open_loop(folder: Path, report: Report, peak: float, seconds: float) -> None:
     """Latency against rate, up to the peak."""
     for share in (0.05, 0.25, 0.5, 0.75, 0.9):
-        ages, lost, behind = ages_at(folder, "compiled", "ipc", share * peak, seconds)
-        quantiles = {q: float(np.percentile(ages, q)) for q in (50, 99, 99.9)}
+        with running(folder, "compiled", "ipc", "--rate", str(share * peak)) as (_, origin, sink):
+            _, lost = flow(origin, sink, share * peak, seconds)
+            quantiles = {q: quantile(sink.told, q) / 1e3 for q in (50, 99, 99.9)}
+            behind = int(origin.told[BEHIND])
         for q, value in quantiles.items():
             report.add("open", "compiled", "us", [value], q=q, share=share, rate=share * peak, lost=lost)
         tell = ", ".join(f"p{q} {value:,.0f} us" for q, value in quantiles.items())
@@ -241,26 +241,19 @@ def open_loop(folder: Path, report: Report, peak: float, seconds: float) -> None
 def soak(folder: Path, report: Report, peak: float, seconds: float) -> None:
     """Half of peak for long: nothing lost, memory flat."""
     rate = 0.5 * peak
-    room = int(rate * (seconds + 2)) + 1000
-    with running(folder, "compiled", "ipc", "--rate", str(rate), ages=room) as (server, origin, sink):
-        sink.told[RUNNING] = origin.told[RUNNING] = 1
-        time.sleep(min(5.0, seconds / 4))
-        before = server.memory
-        time.sleep(seconds - min(5.0, seconds / 4))
-        after = server.memory
-        origin.told[STOP] = 1
-        origin.process.wait(5)
-        sent, deadline = int(origin.told[COUNT]), time.monotonic() + 5
-        while int(sink.told[COUNT]) < sent and time.monotonic() < deadline:
-            time.sleep(0.01)
-        n = int(sink.told[COUNT])
+    with running(folder, "compiled", "ipc", "--rate", str(rate)) as (server, origin, sink):
+        grown: list[int] = []
+        watch = threading.Timer(min(5.0, seconds / 4), lambda: grown.append(server.memory))
+        watch.start()
+        sent, lost = flow(origin, sink, rate, seconds)
+        before, after = grown[0], server.memory
         missing = server.counters["missing"]
-        p999 = float(np.percentile(np.array(sink.told[AGES + 2000 : AGES + n]) / 1e3, 99.9))
+        p999 = quantile(sink.told, 99.9) / 1e3
     report.add("soak", "p99.9", "us", [p999], seconds=seconds, rate=rate)
-    report.add("soak", "lost", "samples", [sent - n], seconds=seconds, rate=rate, sent=sent, missing=missing)
+    report.add("soak", "lost", "samples", [lost], seconds=seconds, rate=rate, sent=sent, missing=missing)
     report.add("soak", "memory growth", "bytes", [after - before], seconds=seconds, before=before)
     print(
-        f"{seconds:.0f} s at {rate:,.0f}/s: {sent:,} sent, {sent - n} lost, p99.9 {p999 / 1e3:.1f} ms, memory "
+        f"{seconds:.0f} s at {rate:,.0f}/s: {sent:,} sent, {lost} lost, p99.9 {p999 / 1e3:.1f} ms, memory "
         f"{before / 1e6:.1f} to {after / 1e6:.1f} MB",
         flush=True,
     )
