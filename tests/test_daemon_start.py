@@ -1,5 +1,7 @@
 """The start of a daemon: what can be wrong is one line, and a program may run a server itself."""
 
+import io
+import json
 import os
 import signal
 import socket
@@ -13,7 +15,9 @@ from daemon_process import DaemonProcess, eventually
 
 from streamrnn.client import Control, Publisher, Subscriber
 from streamrnn.daemon import Server, load_settings
+from streamrnn.daemon.logs import make_log
 from streamrnn.errors import ConfigError, Timeout
+from streamrnn.transport import paths
 
 
 def run_serve(*flags, env=None):
@@ -144,3 +148,30 @@ def test_a_server_in_a_program_may_use_inproc():
         server.stop()
         thread.join(10)
         assert not thread.is_alive()
+
+
+# The data path
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_where_libzmq_is_not_found_one_line_says_so(tmp_path, monkeypatch, hidden):
+    if hidden:
+        monkeypatch.setattr(paths, "find_library", lambda: "it is hidden")
+    where = {role: f"ipc://{tmp_path}/{role}" for role in ("ingest", "outputs", "control")}
+    out = io.StringIO()
+    server = Server(load_settings(**where, n_in=1, threads=2), make_log("json", "info", out))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    assert server.ready.wait(180)
+    with (
+        Subscriber(where["outputs"], ["out/"], timeout=10) as outputs,
+        Publisher(where["ingest"]) as publisher,
+    ):
+        outputs.wait()
+        publisher.send("bed1", [1.0])
+        assert outputs.recv().stream == "bed1"
+    server.stop()
+    thread.join(10)
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["reason"] for line in lines if line["event"] == "slow_path"] == (["it is hidden"] if hidden else [])
+    assert [line["path"] for line in lines if line["event"] == "ready"] == ["pyzmq" if hidden else "compiled"]
