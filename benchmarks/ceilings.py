@@ -19,11 +19,11 @@ from streamrnn.measure import per_call
 
 __all__ = ["L1_WEIGHTS", "ceilings", "nearest"]
 
-BYTES = {"fma": 0, "l1": 16 << 10, "l2": 512 << 10}
-"""Weights of each loop: well inside the cache that it is named for, and outside the one before."""
+BYTES = {"fma": 0, "l1": 16 << 10, "l2": 512 << 10, "far": 16 << 20}
+"""Weights of each loop: well inside the cache that it is named for, outside the one before; `far` in no core's own."""
 
-L1_WEIGHTS = 32 << 10
-"""Bytes of weights that count as kept in L1, beside what else a step touches there."""
+L1_WEIGHTS, L2_WEIGHTS = 32 << 10, 1 << 20
+"""Bytes of weights that count as kept in L1 and in L2, beside what else a step touches there."""
 
 _FLAGS = {"error_model": "numpy", "_nrt": False, "nogil": True}
 _SUMS = 16
@@ -80,4 +80,4 @@ def ceilings() -> dict[str, Callable[[], float]]:
 
 def nearest(weight_bytes: int) -> str:
     """The ceiling that bounds one stream alone."""
-    return "l1" if weight_bytes <= L1_WEIGHTS else "l2"
+    return "l1" if weight_bytes <= L1_WEIGHTS else "l2" if weight_bytes <= L2_WEIGHTS else "far"

@@ -2,11 +2,11 @@
 
     python benchmarks/kernels.py               all questions, about two minutes; figures to results/kernels.json
     python benchmarks/kernels.py --quick       less of everything
-    python benchmarks/kernels.py --only step batch
+    python benchmarks/kernels.py --only steps batches
 
 Questions, one thread unless said, 4 inputs and 4 outputs, float32; times in ns a sample:
 
-    ceilings   10^9 operations a second of FMAs, and with weights streamed from L1 and from L2
+    ceilings   10^9 operations a second of FMAs, and with weights streamed from L1, from L2 and from further away
     step       one stream, the layers alone, inside the engine's compiled loop
     tile       1,024 streams, the layers alone, likewise
     batch      step_many with handles, 1,024 streams: look-up, fill, score, step, readout, ring
@@ -106,7 +106,7 @@ def ask_steps(report: Report, rounds: int) -> None:
     contestants |= {f"step {c.name}": bare(c, 1) for c in cases}
     contestants |= {f"tile {c.name}": bare(c, STREAMS) for c in cases}
     found = interleaved(contestants, rounds)
-    limits = {name: report.add("ceilings", name, "GFLOP/s", found[name]) for name in ("fma", "l1", "l2")}
+    limits = {name: report.add("ceilings", name, "GFLOP/s", found[name]) for name in ("fma", "l1", "l2", "far")}
     for case in cases:
         where = nearest(4 * case.weights)
         for question, limit in (("step", where), ("tile", "fma")):

@@ -1,6 +1,6 @@
 """How long does a daemon take until it is ready: the very first time, and after that?
 
-    python benchmarks/start.py --json start.json
+    python benchmarks/start.py                 figures to results/start.json; half a minute
 
 The first start has an empty folder for compiled code (NUMBA_CACHE_DIR) and compiles everything; later ones load it.
 Measured from the creation of the process until its log says `ready`, so with the interpreter's own start.
@@ -12,13 +12,15 @@ import argparse
 import json
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from streamrnn.measure import Report
+
+RESULTS = Path(__file__).parent / "results"
 FLAGS = ["--n-in=4", "--log-format=json", *(f"--{role}=tcp://127.0.0.1:*" for role in ("ingest", "outputs", "control"))]
 
 
@@ -45,18 +47,17 @@ def start(cache: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=5, help="later starts, of which the median counts")
-    parser.add_argument("--json", metavar="FILE", help="write the report there; - for standard output")
+    parser.add_argument("--json", type=Path, default=RESULTS / "start.json", help="where the figures go")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as cache:
         first = start(cache)
-        later = statistics.median(start(cache) for _ in range(options.repeat))
-    report = {"first_seconds": first, "later_seconds": later, "cores": os.cpu_count()}
+        later = [start(cache) for _ in range(options.repeat)]
+    report = Report("start")
+    report.add("start", "first", "s", [first])
+    median = report.add("start", "later", "s", later)
     print(f"first start  {first:6.2f} s")
-    print(f"later starts {later:6.2f} s (median of {options.repeat})")
-    if options.json == "-":
-        print(json.dumps(report))
-    elif options.json:
-        Path(options.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(f"later starts {median:6.2f} s (median of {options.repeat})")
+    report.write(options.json)
 
 
 if __name__ == "__main__":

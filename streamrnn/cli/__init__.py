@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from ..errors import StreamRNNError
-from . import ctl, demo, info, publish, score, serve, watch
+from . import bench, ctl, demo, info, publish, score, serve, watch
 
 __all__ = ["app", "main", "run"]
 
@@ -33,6 +33,7 @@ app.command()(publish.publish)
 app.command()(watch.watch)
 app.command()(score.score)
 app.command()(info.info)
+app.command()(bench.bench)
 app.add_typer(ctl.ctl, name="ctl")
 
 

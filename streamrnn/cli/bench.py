@@ -1,0 +1,198 @@
+"""`streamrnn bench`: what a sample costs on this machine, with a model of one's own."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from ..measure import Report
+    from ..model import Model
+
+__all__ = ["bench"]
+
+BATCHES = (1, 16, 256, 1024, 4096)
+"""Streams that one call of step_many advances."""
+
+CHECKED = 40
+"""Streams, and samples of each, that are compared before anything is timed."""
+
+WARM = 200
+"""Samples that a stream has seen before it is timed, so that its detector is at work."""
+
+CALLS = 20_000
+"""Single steps of which p50 and p99 are taken."""
+
+ROUNDS = 15
+
+
+def bench(
+    model: Annotated[str, typer.Argument(metavar="[MODEL]", help="A model file, or the word 'adaptive'.")] = "adaptive",
+    n_in: Annotated[int, typer.Option("--n-in", min=1, max=4096, help="Channels of the adaptive model.")] = 4,
+    threads: Annotated[int, typer.Option("--threads", min=1, max=1024, help="Threads of large batches.")] = 1,
+    start: Annotated[bool, typer.Option("--start", help="Also the time to compile, and to load again.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> int:
+    """Measure what a sample costs on this machine.
+
+    First it checks that a batch gives the bits of its streams alone; then it times single steps from Python and batches
+    of several sizes, with scores and outputs, and says what a stream takes in memory. Ten seconds; leave the machine
+    alone meanwhile.
+
+    Example: streamrnn bench adaptive --n-in 8
+    """
+    from ..measure import Report
+    from .models import load
+
+    network = load(model, [f"x{i}" for i in range(n_in)])
+    check(network, threads)
+    report = Report("bench", packages=("streamrnn", "numba", "numpy"))
+    single(report, network)
+    batches(report, network, threads)
+    memory(report, network)
+    if start:
+        starts(report)
+    if json:
+        from json import dumps
+
+        print(dumps({"model": model, "threads": threads, **report.as_dict()}))
+    else:
+        _print(model, threads, report)
+    return 0
+
+
+def walk(n: int, streams: int, n_in: int) -> npt.NDArray[np.float32]:
+    """Inputs (n, streams, n_in) of ordinary size that never settle: random walks pulled back to 0."""
+    import numpy as np
+
+    steps = np.random.default_rng(7).normal(size=(n, streams, n_in))
+    for i in range(1, n):
+        steps[i] += 0.9 * steps[i - 1]
+    return steps.astype(np.float32)
+
+
+def check(model: Model, threads: int) -> None:
+    """Exit where streams in a batch, and on several threads, do not give the bits that each gives alone."""
+    from ..engine import Engine
+
+    X = walk(CHECKED, CHECKED * threads * 8, model.spec.n_in)
+    names = [f"s{i}" for i in range(X.shape[1])]
+    many = Engine(model, capacity=len(names), threads=threads)
+    handles = many.handles(names)
+    watched = {i: Engine(model, capacity=1) for i in (0, len(names) // 2, len(names) - 1)}
+    for x in X:
+        out = many.step_many(handles, x)
+        for i, engine in watched.items():
+            one = engine.step("s", x[i])
+            if (one.y.tobytes(), one.score) != (out[i].y.tobytes(), out[i].score):
+                sys.exit(
+                    "streamrnn: a batch and a stream alone differ; wrong results are not timed: please report this"
+                )
+
+
+def single(report: Report, model: Model) -> None:
+    """Rows `step`: p50 and p99 of engine.step, with a handle, in µs."""
+    from time import perf_counter_ns
+
+    from ..engine import Engine
+    from ..measure import percentile
+
+    X = walk(256, 1, model.spec.n_in)[:, 0]
+    engine = Engine(model, capacity=1)
+    handle = int(engine.handles(["s"])[0])
+    for x in X:
+        engine.step(handle, x)
+    times = []
+    for i in range(CALLS):
+        x = X[i % 256]
+        began = perf_counter_ns()
+        engine.step(handle, x)
+        times.append(perf_counter_ns() - began)
+    thirds = [times[k::3] for k in range(3)]
+    for q in (50, 99):
+        report.add("step", f"p{q}", "us", [percentile(part, q) / 1e3 for part in thirds])
+
+
+def batches(report: Report, model: Model, threads: int) -> None:
+    """Rows `batch`: µs a sample of step_many, with handles, by the number of streams."""
+    from ..engine import Engine
+    from ..measure import interleaved, per_call
+
+    def prepared(streams: int) -> Any:
+        X = walk(16, streams, model.spec.n_in)
+        engine = Engine(model, capacity=streams, threads=threads)
+        handles = engine.handles([f"s{i}" for i in range(streams)])
+        for k in range(WARM):
+            engine.step_many(handles, X[k % 16])
+        at = [0]
+
+        def call() -> None:
+            at[0] = (at[0] + 1) % 16
+            engine.step_many(handles, X[at[0]])
+
+        measure = per_call(call)
+        return lambda: measure() / streams * 1e6
+
+    found = interleaved({str(n): prepared(n) for n in BATCHES}, ROUNDS)
+    for n in BATCHES:
+        report.add("batch", "step_many", "us", found[str(n)], streams=n)
+
+
+def memory(report: Report, model: Model) -> None:
+    """Row `stream`: bytes that a stream takes."""
+    from .info import describe
+
+    report.add("stream", "total", "bytes", [describe(model)["bytes_per_stream"]["total"]])
+
+
+def starts(report: Report) -> None:
+    """Rows `start`: seconds until a new process has compiled everything, and until one finds it compiled."""
+    import os
+    import subprocess
+    from tempfile import TemporaryDirectory
+    from time import perf_counter
+
+    code = "from streamrnn import Engine, Model; Engine(Model.adaptive(1), capacity=1).compile()"
+    with TemporaryDirectory() as folder:
+        for name in ("first", "later"):
+            began = perf_counter()
+            subprocess.run(  # noqa: S603
+                [sys.executable, "-c", code], env={**os.environ, "NUMBA_CACHE_DIR": folder}, check=True
+            )
+            report.add("start", name, "s", [perf_counter() - began])
+
+
+def _print(model: str, threads: int, report: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from .board import quantity
+
+    about = report.as_dict()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("", "median", "quartiles", "a second"):
+        table.add_column(name, justify="left" if not name else "right", no_wrap=True)
+    for row in report.rows:
+        median, low, high, unit = row["median"], row["low"], row["high"], row["unit"].replace("us", "µs")
+        spread, rate = f"{low:.3g} to {high:.3g}", ""
+        if row["question"] == "step":
+            what, amount = f"step from Python, {row['name']}", f"{median:.2f} {unit}"
+            rate = f"{quantity(round(1e6 / median))} samples" if row["name"] == "p50" else ""
+        elif row["question"] == "batch":
+            what, amount = f"step_many, {quantity(row['streams'])} at once, a sample", f"{median:.3f} {unit}"
+            rate = f"{quantity(round(1e6 / median))} samples"
+        elif row["question"] == "stream":
+            what, amount, spread = "memory of a stream", f"{quantity(round(median))} {unit}", ""
+        else:
+            what, amount, spread = f"{row['name']} start", f"{median:.1f} {unit}", ""
+        table.add_row(what, amount, spread, rate)
+    console = Console(highlight=False)
+    on = about["machine"]
+    console.print(f"{model} on {on['cpu']}, Python {on['python']}, {threads} thread{'s' * (threads > 1)}")
+    console.print("a batch gives the bits of each stream alone: checked")
+    console.print(table)

@@ -1,0 +1,72 @@
+"""`streamrnn bench`: what it says, in what form, and that it times nothing that is wrong."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from streamrnn import Engine, Model
+from streamrnn.cli import bench, run
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """The same in a second."""
+    monkeypatch.setattr(bench, "BATCHES", (1, 40))
+    monkeypatch.setattr(bench, "CALLS", 60)
+    monkeypatch.setattr(bench, "ROUNDS", 2)
+    monkeypatch.setattr(bench, "WARM", 5)
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "model.safetensors"
+    Model.random("gru", n_in=3, hidden=8, n_out=2, seed=1).save(path)
+    return path
+
+
+def test_json_of_a_model_file(short, model, capsys):
+    assert run(["bench", str(model), "--threads", "2", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["model"] == str(model) and said["threads"] == 2
+    rows = {(row["question"], row["name"], row.get("streams")): row for row in said["rows"]}
+    assert set(rows) == {
+        ("step", "p50", None),
+        ("step", "p99", None),
+        ("batch", "step_many", 1),
+        ("batch", "step_many", 40),
+        ("stream", "total", None),
+    }
+    for row in rows.values():
+        assert 0 < row["low"] <= row["median"] <= row["high"]
+    assert rows["step", "p50", None]["median"] <= rows["step", "p99", None]["median"]
+    assert rows["batch", "step_many", 40]["rounds"] == 2
+    assert said["machine"]["cores"] >= 1 and said["versions"]["streamrnn"]
+
+
+def test_a_table_for_people(short, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    assert run(["bench", "--n-in", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "adaptive on" in said and "checked" in said
+    assert "step from Python, p99" in said and "step_many, 40 at once" in said and "memory of a stream" in said
+
+
+def test_a_wrong_result_is_not_timed(short, monkeypatch):
+    step = Engine.step
+
+    def wrong(self, *args, **kwargs):
+        out = step(self, *args, **kwargs)
+        return out._replace(y=np.nextafter(out.y, np.float32(np.inf)))
+
+    monkeypatch.setattr(Engine, "step", wrong)
+    monkeypatch.setattr(bench, "single", lambda *_: pytest.fail("timed"))
+    with pytest.raises(SystemExit, match="is not timed"):
+        run(["bench", "--n-in", "1"])
+
+
+def test_no_such_model(capsys):
+    assert run(["bench", "nowhere.safetensors"]) == 1
+    assert "nowhere.safetensors" in capsys.readouterr().err
