@@ -8,6 +8,7 @@ from the cache bounds it. Each loop here has enough independent sums in flight t
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import thread_time
 
 import numpy as np
 from numba import njit
@@ -60,7 +61,7 @@ def _weights(W, row, repeat):
     store16(row, 288, ((a0 + a1) + (a2 + a3)) + ((a4 + a5) + (a6 + a7)))
 
 
-def ceilings() -> dict[str, Callable[[], float]]:
+def ceilings(clock: Callable[[], float] = thread_time) -> dict[str, Callable[[], float]]:
     """Functions that measure one round each, by name: 10^9 floating-point operations a second, two an FMA."""
     row = zeros((20 * LANES,), np.float32)
     row[:] = 0.5
@@ -70,10 +71,10 @@ def ceilings() -> dict[str, Callable[[], float]]:
             W = zeros((size // 4,), np.float32)
             W[:] = 0.1
             repeat = (1 << 21) // size + 1
-            seconds, flops = per_call(lambda W=W, n=repeat: _weights(W, row, n)), 2 * W.size * repeat
+            seconds, flops = per_call(lambda W=W, n=repeat: _weights(W, row, n), clock=clock), 2 * W.size * repeat
         else:
             repeat = 1 << 16
-            seconds, flops = per_call(lambda n=repeat: _registers(row, n)), 2 * _SUMS * LANES * repeat
+            seconds, flops = per_call(lambda n=repeat: _registers(row, n), clock=clock), 2 * _SUMS * LANES * repeat
         found[name] = lambda seconds=seconds, flops=flops: flops / seconds() / 1e9
     return found
 
