@@ -8,7 +8,8 @@ from the cache bounds it. Each loop here has enough independent sums in flight t
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import thread_time
+from threading import Thread
+from time import perf_counter, thread_time
 
 import numpy as np
 from numba import njit
@@ -18,7 +19,7 @@ from streamrnn.kernels.memory import load16, store16
 from streamrnn.kernels.vector import LANES, fma
 from streamrnn.measure import per_call
 
-__all__ = ["L1_WEIGHTS", "ceilings", "nearest"]
+__all__ = ["L1_WEIGHTS", "ceilings", "nearest", "side_by_side"]
 
 BYTES = {"fma": 0, "l1": 16 << 10, "l2": 512 << 10, "far": 16 << 20}
 """Weights of each loop: well inside the cache that it is named for, outside the one before; `far` in no core's own."""
@@ -77,6 +78,26 @@ def ceilings(clock: Callable[[], float] = thread_time) -> dict[str, Callable[[],
             seconds, flops = per_call(lambda n=repeat: _registers(row, n), clock=clock), 2 * _SUMS * LANES * repeat
         found[name] = lambda seconds=seconds, flops=flops: flops / seconds() / 1e9
     return found
+
+
+def side_by_side() -> Callable[[], float]:
+    """Measures how many times one core's FMAs two threads do: what the machine gives to a second thread."""
+    data = [zeros((20 * LANES,), np.float32) for _ in range(2)]
+    for row in data:
+        row[:] = 0.5
+    repeat = 1 << 19
+
+    def spent(n: int) -> float:
+        threads = [Thread(target=_registers, args=(row, repeat)) for row in data[:n]]
+        began = perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return perf_counter() - began
+
+    spent(2)
+    return lambda: 2 * spent(1) / spent(2)
 
 
 def nearest(weight_bytes: int) -> str:

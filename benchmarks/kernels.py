@@ -30,7 +30,7 @@ from time import perf_counter, thread_time
 
 import numpy as np
 from cases import LSTM, TIMED, Case, many_samples
-from ceilings import ceilings, nearest
+from ceilings import ceilings, nearest, side_by_side
 from loops import layers_loop, score_loop, warmed
 
 from streamrnn import Engine, Model
@@ -177,6 +177,8 @@ def ask_streams(report: Report, rounds: int, quick: bool) -> None:
 
 
 def ask_threads(report: Report, rounds: int) -> None:
+    """The speed-up, and what it could be: two virtual cores may be one core, or busy."""
+    report.add("speedup", "FMAs alone", "ratio", [measure() for measure in [side_by_side()] * rounds], streams=0)
     for case in LSTM[1:3]:
         contestants = {str(n): batch(case.model(seed=1), 4096, threads=n, warm=200, clock=perf_counter) for n in (1, 2)}
         found = interleaved(contestants, 2 * rounds)

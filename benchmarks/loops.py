@@ -53,14 +53,15 @@ class layers_loop:  # noqa: N801 - it is called like the functions beside it
 
 
 @njit(**_FLAGS)
-def _run_score(program, slab, X, missing, answers, repeat):
+def _run_score(program, slab, X, missing, answers):
+    """The detector alone, for samples X (several, streams, n_in)."""
     sizes = read_sizes(program)
-    for _ in range(repeat):
-        for i in range(X.shape[0]):
+    for k in range(X.shape[0]):
+        for i in range(X.shape[1]):
             row = slab.state[i]
             y = row[sizes.y_prev : sizes.y_prev + sizes.n_out]
             score(
-                X[i],
+                X[k, i],
                 missing,
                 0,
                 y,
@@ -81,14 +82,8 @@ def score_loop(model: Model, streams: int, warm: int) -> Callable[[], float]:
     engine, _, X = warmed(model, streams, 1, warm)
     missing = np.zeros(model.spec.n_in, np.uint8)
     answers = tuple(np.zeros(streams, t) for t in (np.float32, np.uint8, np.int8, np.int32))
-    at = [0]
-
-    def call() -> None:
-        at[0] = (at[0] + 1) % len(X)
-        _run_score(engine._program, engine._slab, X[at[0]], missing, answers, 10)
-
-    measure = per_call(call, clock=thread_time)
-    return lambda: measure() / (10 * streams) * 1e9
+    measure = per_call(lambda: _run_score(engine._program, engine._slab, X, missing, answers), clock=thread_time)
+    return lambda: measure() / (len(X) * streams) * 1e9
 
 
 def warmed(model: Model, streams: int, threads: int, warm: int) -> tuple[Engine, np.ndarray, np.ndarray]:

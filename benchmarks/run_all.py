@@ -2,7 +2,7 @@
 
     pip install -e '.[bench]'
     python benchmarks/run_all.py               all benchmarks of speed and memory, one after the other, then the report
-    python benchmarks/run_all.py --quick       less of everything, three minutes; good for a look, not for the document
+    python benchmarks/run_all.py --quick       less of everything, two minutes; good for a look, not for the document
     python benchmarks/run_all.py --without wire peers
 
 Leave the machine alone meanwhile. Figures go to benchmarks/results/, plots to docs/, tables into docs/benchmarks.md.
