@@ -206,7 +206,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, no million streams")
     parser.add_argument("--only", nargs="+", metavar="PART", help="steps, batches, growth, streams, threads, adaptive")
-    parser.add_argument("--json", type=Path, default=RESULTS / "kernels.json", help="where the figures go")
+    parser.add_argument(
+        "--json", type=Path, help="where the figures go; else results/kernels.json, of parts kernels-part.json"
+    )
     args = parser.parse_args()
     rounds = 5 if args.quick else args.rounds
     parts = {
@@ -222,7 +224,7 @@ def main() -> None:
     for name in args.only or parts:
         parts[name](report)
     show(report)
-    report.write(args.json)
+    report.write(args.json or RESULTS / ("kernels-part.json" if args.only else "kernels.json"))
 
 
 if __name__ == "__main__":
