@@ -12,8 +12,8 @@ Rows that are read here, by benchmark and question (their units and parameters a
     peers      single, many, stac
     memory     base, stream, held
     start      start
-    wire       throughput (samples/s, by name and parameters), latency (us; percentile), rate (us; rate in samples/s and
-               percentile), and any other: each question becomes a table of its own, a column for each parameter
+    wire       open (us; rate in samples/s and q, the percentile) for the plot; each question, throughput, light, open,
+               soak, blocks and any other, becomes a table of its own, with a column for each parameter
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def listed(found: Sequence[Row]) -> str:
     lines = []
     for r in found:
         values = (r.get(k, "") for k in keys)
-        cells = [f"{v:,}" if isinstance(v, int) and not isinstance(v, bool) else str(v) for v in values]
+        cells = [v if isinstance(v, str) else f"{v:,}" if isinstance(v, int) else number(v) for v in values]
         spread = f"{number(r['low'])} to {number(r['high'])}" if r["rounds"] > 1 else ""
         lines.append([r["name"], *cells, f"{number(r['median'])} {r['unit'].replace('us', 'µs')}", spread])
     return markdown(["", *keys, "median", "quartiles"], lines)
@@ -191,10 +191,10 @@ def plots(results: dict[str, Results]) -> list[Path]:
         points = [(r["streams"], r) for r in rows(kernels, "streams")]
         if points:
             draw("streams", "step_many, LSTM-32, shuffled", "streams", "ns a sample", {"1,024 a call": points})
-    if (wire := results.get("wire")) and (found := rows(wire, "rate")):
+    if (wire := results.get("wire")) and (found := rows(wire, "open")):
         curves: dict[str, list[tuple[float, Row]]] = {}
         for r in found:
-            curves.setdefault(f"{r['name']}, p{r['percentile']:g}", []).append((r["rate"], r))
+            curves.setdefault(f"{r['name']}, p{r['q']:g}", []).append((r["rate"], r))
         draw("rate", "Latency by the rate of samples", "samples a second", "µs", curves)
     return drawn
 
