@@ -87,7 +87,7 @@ def batch(
         for some, x in parts:
             engine.step_many(some, x)
 
-    measure = per_call(everyone)
+    measure = per_call(everyone, clock=clock)
     return lambda: measure() / streams * 1e9
 
 
