@@ -6,7 +6,9 @@ Both codecs (msgpack over Python, and its compiled twin) fill a `Burst`; `Engine
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -134,21 +136,21 @@ class Results:
     (1 raised, -1 cleared, 0 neither), `cause` int32 (-1 none; `Model.cause_name` spells it), `count` int64 (samples
     since the state began), `epoch` int64, `missing` uint8 `(n, n_in)`, `gap` int64 (sequence numbers missing just
     before this sample; negative for none), `slot` int64 (-1 where the sample was refused), `fresh` uint8 (1 where the
-    stream's state began with it).
+    stream's state began with it). `new` makes the arrays.
     """
 
     __slots__ = ("cause", "count", "edge", "epoch", "flag", "fresh", "gap", "missing", "score", "slot", "verdict", "y")
 
-    def __init__(self, capacity: int, n_in: int, n_out: int) -> None:
-        self.verdict: npt.NDArray[np.int8] = np.zeros(capacity, np.int8)
-        self.y: npt.NDArray[np.float32] = np.zeros((capacity, n_out), np.float32)
-        self.score: npt.NDArray[np.float32] = np.zeros(capacity, np.float32)
-        self.flag: npt.NDArray[np.uint8] = np.zeros(capacity, np.uint8)
-        self.edge: npt.NDArray[np.int8] = np.zeros(capacity, np.int8)
-        self.cause: npt.NDArray[np.int32] = np.zeros(capacity, np.int32)
-        self.count: npt.NDArray[np.int64] = np.zeros(capacity, np.int64)
-        self.epoch: npt.NDArray[np.int64] = np.zeros(capacity, np.int64)
-        self.missing: npt.NDArray[np.uint8] = np.zeros((capacity, n_in), np.uint8)
-        self.gap: npt.NDArray[np.int64] = np.zeros(capacity, np.int64)
-        self.slot: npt.NDArray[np.int64] = np.zeros(capacity, np.int64)
-        self.fresh: npt.NDArray[np.uint8] = np.zeros(capacity, np.uint8)
+    def __init__(self, capacity: int, n_in: int, n_out: int, new: Callable[..., npt.NDArray[Any]] = np.zeros) -> None:
+        self.verdict: npt.NDArray[np.int8] = new(capacity, np.int8)
+        self.y: npt.NDArray[np.float32] = new((capacity, n_out), np.float32)
+        self.score: npt.NDArray[np.float32] = new(capacity, np.float32)
+        self.flag: npt.NDArray[np.uint8] = new(capacity, np.uint8)
+        self.edge: npt.NDArray[np.int8] = new(capacity, np.int8)
+        self.cause: npt.NDArray[np.int32] = new(capacity, np.int32)
+        self.count: npt.NDArray[np.int64] = new(capacity, np.int64)
+        self.epoch: npt.NDArray[np.int64] = new(capacity, np.int64)
+        self.missing: npt.NDArray[np.uint8] = new((capacity, n_in), np.uint8)
+        self.gap: npt.NDArray[np.int64] = new(capacity, np.int64)
+        self.slot: npt.NDArray[np.int64] = new(capacity, np.int64)
+        self.fresh: npt.NDArray[np.uint8] = new(capacity, np.uint8)

@@ -9,7 +9,7 @@ from streamrnn.burst import HAS_RESET, HAS_T
 from streamrnn.frames import address_of
 
 from .advance import begin
-from .frame import ADVANCE, answers_of, marks_of, rows_of, table_of
+from .frame import ADVANCE, answers_of, marks_of, put_rows, rows_of, table_of
 from .table import FLAGS, GENERATION, LAST_T, RECV, SEEN_T, lookup, touch
 
 __all__ = [
@@ -99,10 +99,11 @@ def step_one(frame, handle, stream, t, has, now, ttl):
 
 
 @kernel
-def check_rows(frame, handles):
-    """Write each handle's slot to the frame's rows; returns (the first row whose handle is stale or -1, whether any
-    sample holds an infinity)."""
-    table, rows = table_of(frame), rows_of(frame)
+def check_rows(frame, rows, answers, handles):
+    """Let the frame be about these rows and answers, and write each handle's slot to rows.slots; returns (the first row
+    whose handle is stale or -1, whether any sample holds an infinity)."""
+    put_rows(frame, rows, answers)
+    table = table_of(frame)
     infinite = False
     for i in range(handles.shape[0]):
         slot = _slot_of(table, handles[i])
@@ -114,8 +115,9 @@ def check_rows(frame, handles):
 
 
 @kernel
-def use_rows(frame, n, now):
-    """Note that the streams of the frame's first n rows are used, in order, and the times of their samples."""
+def use_rows(frame, n, now, step):
+    """Note that the streams of the frame's first n rows are used, in order, and the times of their samples; and step
+    them, in this thread, where `step` is true."""
     table, rows = table_of(frame), rows_of(frame)
     for i in range(n):
         slot = rows.slots[i]
@@ -125,3 +127,7 @@ def use_rows(frame, n, now):
             row[LAST_T] = rows.t[i]
             row[FLAGS] |= SEEN_T
         touch(table, slot, now)
+    begin(frame, _ZERO, n)
+    if step:
+        mark = marks_of(frame).mark
+        mark[0] = call_at(frame[ADVANCE], (address_of(frame), 0, n, mark[0], 0, 1))

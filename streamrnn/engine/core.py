@@ -15,7 +15,7 @@ from streamrnn.model import Model
 
 from . import admission
 from .admission import EVENT_ROOM, Arrivals, new_events
-from .advance import advance, advance_shard, begin, clear_row
+from .advance import advance, advance_shard, clear_row
 from .crew import Crew
 from .frame import Answers, Marks, Rows, bind, bind_arrivals, new_frame
 from .ingest import SHARED, WIDER, admit_one, ingest, ingest_rows
@@ -131,15 +131,6 @@ class Core:
                 self.widen(int(ends[row + 1] - ends[row]))
             else:
                 return row
-
-    def _advance(self, stop: int) -> None:
-        """Step rows 0 to `stop` of the arrays that are bound, on several threads where that pays."""
-        begin(self._frame, 0, stop)
-        if self._crew and stop >= self.share_from:
-            self._share(0, stop)
-        else:
-            mark = self._marks.mark
-            mark[0] = advance_shard(self._frame, 0, stop, int(mark[0]), 0, 1)
 
     def share(self, burst: Burst, results: Results, start: int, stop: int) -> None:
         """Step rows of a burst that compiled code has admitted on all threads."""

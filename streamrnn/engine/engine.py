@@ -16,7 +16,7 @@ from streamrnn.ids import check_id
 from .admission import Arrivals
 from .advance import clear_row
 from .calls import check_rows, step_one, use_rows
-from .core import Core
+from .core import Core, answers_of
 from .frame import Rows
 from .outputs import Event, Output, Outputs, StreamState
 from .queries import lookup_all, newly_stale, oldest_idle, times_go_back, touch_handles
@@ -126,11 +126,12 @@ class Engine(Core):
         else:
             times = _times(t, n)
             has |= HAS_T
-        results = Results(n, self.n_in, self.n_out)
         now = time.time_ns()
         if isinstance(streams, np.ndarray) and streams.dtype.kind in "iu":
+            results = Results(n, self.n_in, self.n_out, np.empty)  # every row is stepped, and with it written
             self._step_handles(_owned(streams, np.int64), X, times, has, results, now)
         else:
+            results = Results(n, self.n_in, self.n_out)
             self._step_ids(list(streams), X, times, has, results, now)
         return Outputs(
             results.y,
@@ -183,8 +184,9 @@ class Engine(Core):
         n = len(handles)
         if self.ttl:
             self.evict_idle(now)
-        self._bind(Rows(X, t, has, results.slot, results.fresh), results)
-        stale, infinite = check_rows(self._frame, handles)
+        rows = Rows(X, t, has, results.slot, results.fresh)
+        self._bound, self._bound_to = (rows, results, None), None
+        stale, infinite = check_rows(self._frame, rows, answers_of(results), handles)
         if stale >= 0:
             raise StaleHandle(
                 f"handle {handles[stale]} at position {stale} belongs to a stream that was evicted; "
@@ -194,8 +196,11 @@ class Engine(Core):
             _refuse_infinite(X)
         if n and has[0] & HAS_T:
             self._refuse_old_times(results.slot, None, t, has)
-        use_rows(self._frame, n, now)
-        self._advance(n)
+        alone = not self.share_from or n < self.share_from
+        use_rows(self._frame, n, now, alone)
+        if not alone:
+            self._bind(rows, results)
+            self._share(0, n)
 
     def _refuse_old_times(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from streamrnn._jit import kernel
+from streamrnn._jit import inlined, kernel
 from streamrnn.frames import FIELDS, Kinds, put, reader, write
 
 from .admission import Arrivals, Events
@@ -30,6 +30,7 @@ __all__ = [
     "marks_of",
     "new_frame",
     "program_of",
+    "put_rows",
     "rows_of",
     "slab_of",
     "table_of",
@@ -109,11 +110,17 @@ program_of, slab_of, table_of, work_of, marks_of, events_of, rows_of, answers_of
 """Compiled functions from a frame to each of its tuples."""
 
 
-@kernel
-def bind(frame, rows, answers):
-    """Let a frame be about these rows and their answers."""
+@inlined
+def put_rows(frame, rows, answers):
+    """Let a frame be about these rows and their answers, from compiled code."""
     put(frame, _ROWS, rows)
     put(frame, _ANSWERS, answers)
+
+
+@kernel
+def bind(frame, rows, answers):
+    """The same from Python."""
+    put_rows(frame, rows, answers)
 
 
 @kernel
