@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import zmq
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from pumps import PATHS, Bench, timeless
 from traffic import traffic
 
@@ -71,12 +72,13 @@ def test_both_paths_publish_the_same_bytes(make, messages):
     assert_same(make, messages)
 
 
-@given(traffic())
-@settings(max_examples=40, deadline=None)
-def test_what_is_published_does_not_depend_on_where_bursts_are_cut(messages):
-    whole, _ = published(learned, messages, "compiled", limit=8)
+@pytest.mark.parametrize("make", [fixed, learned])
+@given(traffic(), st.sampled_from([1, 2, 5]))
+@settings(max_examples=150, deadline=None)
+def test_what_is_published_does_not_depend_on_where_bursts_are_cut(make, messages, limit):
+    whole, _ = published(make, messages, "compiled", limit=8)
     for path in PATHS:
-        assert published(learned, messages, path, limit=1)[0] == whole
+        assert published(make, messages, path, limit=limit)[0] == whole
 
 
 def test_the_traffic_is_worth_comparing():
@@ -193,3 +195,20 @@ def test_without_libzmq_the_path_is_pyzmq_s_and_says_why(monkeypatch):
             paths.open_path("compiled", *sockets, *rest)
         for socket in sockets:
             socket.close(0)
+
+
+def test_epochs_follow_arrival_wherever_a_burst_is_cut():
+    """A reset and a new stream in one burst: whichever came first has the lower epoch."""
+    messages = [
+        [sample_topic(s), encode_sample([1.0, 2.0], reset=reset)] for s, reset in (("a", 0), ("a", 1), ("b", 0))
+    ]
+    epochs = []
+    for limit in (1, 8):
+        for path in PATHS:
+            with zmq.Context() as context:
+                bench = Bench(context, fixed(), limit=limit, path=path)
+                for frames in messages:
+                    bench.send(*frames)
+                epochs.append([m.epoch for m in bench.run() if type(m).__name__ == "Output"])
+                bench.close()
+    assert epochs == [[1, 2, 3]] * 4

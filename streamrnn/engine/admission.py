@@ -27,8 +27,10 @@ from streamrnn.burst import (
 
 from .table import (
     COUNT,
+    EPOCH,
     FLAGS,
     FREE,
+    LAST_EPOCH,
     LAST_T,
     RECV,
     SEEN_SEQ,
@@ -216,5 +218,9 @@ def admit(table, events, rows, arrivals, start, n, recv, ttl, stamp, mark):
         if has & HAS_RESET:
             if not created:
                 push_event(events, RESET, table, slot, i)
+                if table.meta[slot, COUNT] > 0:
+                    # Here, as for streams that are created, and not when it is stepped: epochs follow arrival.
+                    table.head[LAST_EPOCH] += 1
+                    table.meta[slot, EPOCH] = table.head[LAST_EPOCH]
             fresh[i] = 1
     return n, DONE

@@ -8,8 +8,7 @@ from streamrnn._jit import Entry, call_at, kernel
 from streamrnn.frames import address_of, numbers_at
 
 from .admission import DONE, FULL, PENDING, WIDER, admit
-from .advance import begin
-from .frame import ADVANCE, INGEST, arrivals_of, events_of, marks_of, rows_of, table_of
+from .frame import ADVANCE, INGEST, answers_of, arrivals_of, events_of, marks_of, rows_of, table_of
 
 __all__ = ["DONE", "FULL", "SHARED", "WIDER", "admit_one", "ingest", "ingest_rows"]
 
@@ -33,11 +32,14 @@ def ingest(address, row, n, recv, ttl, share):
     frame = numbers_at(address)
     marks = marks_of(frame)
     table, events, rows, arrivals = table_of(frame), events_of(frame), rows_of(frame), arrivals_of(frame)
+    epochs = answers_of(frame).epoch
     why = DONE
     while row < n:
         marks.mark[0] += 1
         stop, why = admit(table, events, rows, arrivals, row, n, recv, ttl, marks.stamp, marks.mark[0])
-        begin(frame, row, stop)
+        for i in range(row, stop):
+            if rows.fresh[i]:
+                epochs[i] = 0  # admission has given it
         if share > 0 and stop - row >= share:
             marks.cursor[0] = row
             marks.cursor[1] = stop
