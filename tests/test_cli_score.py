@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recorded import DATA, needs
 
 from streamrnn import Engine, Model
 from streamrnn.cli.tether import OwnDaemon
 from streamrnn.client import Output, Subscriber
 from streamrnn.simulate import Feed, ward
-
-DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 def streamrnn(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -111,14 +110,14 @@ def test_rows_that_go_back_in_time_are_left_out_on_both_sides(tmp_path):
     assert_the_same(rows, live([path], [], ["--features", "x"], len(rows)), stream="bed")
 
 
-@pytest.mark.skipif(not (DATA / "vitals").is_dir(), reason="the recorded vital signs are not here")
+@needs("vitals")
 def test_recorded_vital_signs_live_and_offline():
     files = sorted((DATA / "vitals").glob("bidmc_0[1-5].csv"))
     rows = scored(*files)
     assert_the_same(rows, live(files, [], ["--features", "hr,pulse,resp,spo2"], len(rows)))
 
 
-@pytest.mark.skipif(not (DATA / "ticks").is_dir(), reason="the recorded market ticks are not here")
+@needs("ticks")
 def test_recorded_ticks_without_times_live_and_offline():
     path = DATA / "ticks" / "cm_ethusd_perp_20240808.csv.gz"
     reading = ["--where", "kind=quote", "--stream-column", "symbol", "--columns", "bid,bid_qty,ask,ask_qty"]

@@ -8,12 +8,11 @@ import math
 from pathlib import Path
 
 import pytest
+from recorded import DATA, needs
 
 from streamrnn.cli.feeds import Layout, Recording, Row
 from streamrnn.cli.times import time_parser
 from streamrnn.errors import ConfigError, Malformed
-
-TICKS = Path(__file__).parents[2] / "shared" / "data" / "ticks"
 
 
 def write(path: Path, text: str) -> Path:
@@ -164,9 +163,9 @@ def test_files_must_agree(tmp_path):
         read(a, tmp_path / "nowhere.csv")
 
 
-@pytest.mark.skipif(not TICKS.is_dir(), reason="the recorded market ticks are not here")
+@needs("ticks")
 def test_recorded_ticks_of_four_markets_in_order_of_time():
-    paths = sorted(TICKS.glob("*.csv.gz"))
+    paths = sorted((DATA / "ticks").glob("*.csv.gz"))
     rows = read(
         *paths,
         stream_column="symbol",
