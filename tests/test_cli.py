@@ -136,7 +136,7 @@ def test_a_closed_pipe_is_no_error(tmp_path):
         process.wait(60)
 
 
-def test_ctrl_c_is_quiet(tmp_path):
+def test_ctrl_c_ends_a_publisher_in_one_line(tmp_path):
     import zmq
 
     context = zmq.Context()
@@ -151,7 +151,7 @@ def test_ctrl_c_is_quiet(tmp_path):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     context.destroy(linger=0)
-    assert (process.returncode, out, err) == (130, b"", b"")
+    assert (process.returncode, out, err) == (130, b"", b"streamrnn: interrupted: 1 sample sent\n")
 
 
 def test_published_samples_are_what_the_file_holds(bed):

@@ -62,8 +62,9 @@ class Layout:
 class Recording:
     """CSV files, plain or gzipped, opened together and played as one feed.
 
-    `columns` are the names of the values in every row, `timed` says whether rows carry a time, and `several`
-    whether there may be more than one stream. A context manager: leaving it closes the files.
+    `columns` are the names of the values in every row, `timed` says whether rows carry a time, `several` whether
+    there may be more than one stream, and `streams` names them, or is None where a column does. A context manager:
+    leaving it closes the files.
 
     Raises ConfigError for a column that is not there and OSError for a file that cannot be read, on opening;
     Malformed, naming file, line and column, while the rows are read.
@@ -93,6 +94,7 @@ class Recording:
                 )
         self.columns = first.columns
         self.timed = first.timed
+        self.streams = None if layout.stream_column is not None else names
         self.several = len(self._tables) > 1 or layout.stream_column is not None
         self.bytes_total = sum(table.path.stat().st_size for table in self._tables)
 

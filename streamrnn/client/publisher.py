@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -60,6 +61,8 @@ class Publisher(Client):
         self._socket.sndhwm = hwm
         self._socket.xpub_nodrop = True
         self.timeout = timeout
+        self._connected = False
+        self._link = self._watch()
         self._attach()
 
     @property
@@ -77,6 +80,28 @@ class Publisher(Client):
         """Whether the daemon's subscription to all samples has arrived."""
         self._listen()
         return self._open
+
+    @property
+    def connected(self) -> bool:
+        """Whether a daemon is connected now.
+
+        A publisher that has connected (not bound) keeps its subscription while its daemon is away, and `send` then
+        fills the queue; this tells the two apart.
+        """
+        if self._link is None:
+            return self.subscribed
+        while self._link.poll(0):
+            event = int.from_bytes(self._link.recv_multipart()[0][:2], sys.byteorder)
+            self._connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+        return self._connected
+
+    def close(self) -> None:
+        """Send what waits, for at most `linger` seconds, and let go of the socket; a second call does nothing."""
+        if self._link is not None:
+            self._socket.disable_monitor()
+            self._link.close(0)
+            self._link = None
+        super().close()
 
     def wait(self, timeout: float | None = None) -> None:
         """Return once the daemon's subscription has arrived; Timeout after `timeout` (or the publisher's)
@@ -125,6 +150,17 @@ class Publisher(Client):
             when = None if at is None else at[start:stop]
             self._deliver(BLOCK_TOPIC, encode_block(part, rows, stop - start, when, seq, self.session))
             self._next.update(after)
+
+    def _watch(self) -> zmq.Socket[bytes] | None:
+        """Have libzmq tell of the connection; its queue is unlimited, as a full one would hold up libzmq itself."""
+        if self.endpoint.bind or not self.endpoint.address.startswith(("tcp:", "ipc:")):
+            return None
+        address = f"inproc://link-{id(self)}"
+        self._socket.monitor(address, zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        link: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
+        link.rcvhwm = 0
+        link.connect(address)
+        return link
 
     def _pieces(self, n: int, n_in: int) -> Iterator[tuple[int, int]]:
         row = 4 * n_in + 8 + 8 + 2 + 200  # values, t, seq, and the longest id with its length
