@@ -75,7 +75,7 @@ def test_help_needs_no_compiler(arguments):
     [
         (["frob"], 2, "frob"),
         (["score"], 2, "Missing argument"),
-        (["score", "--frob", "bed1.csv"], 2, "--frob (see streamrnn score --help)"),
+        (["score", "--quux", "bed1.csv"], 2, "--quux (see streamrnn score --help)"),
         (["score", "nowhere.csv"], 1, "nowhere.csv: No such file"),
         (["score", "."], 1, "Is a directory"),
         (["score", "bed1.csv", "--columns", "hr,pulse"], 1, "no column 'pulse': it has time_s, hr, spo2"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import subprocess
 import sys
@@ -155,7 +156,7 @@ def test_a_failed_run_leaves_no_half_a_table_behind(tmp_path):
     path.write_text("x\n" + "1\n" * 5000 + "oops\n")
     out = tmp_path / "out.csv"
     out.write_text("what was there before")
-    command = [sys.executable, "-m", "streamrnn", "score", str(path), "-o", str(out)]
+    command = [sys.executable, "-m", "streamrnn", "score", str(path), "-o", str(out), "--force"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert result.returncode == 1
     assert "bad.csv:5002" in result.stderr
@@ -169,3 +170,51 @@ def test_columns_that_are_called_like_ours_are_renamed(tmp_path):
     header = streamrnn("score", path).stdout.splitlines()[0].split(",")
     assert len(set(header)) == len(header)
     assert header[-3:] == ["score", "flag", "cause"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("self.csv", "is what is read"),
+        ("link.csv", "is what is read"),
+        ("there.csv", "is there already"),
+        ("out.txt", "must end in .csv, .csv.gz or .parquet"),
+        ("out.gz", "must end in"),
+        ("no/such/out.csv", "there is no folder"),
+        ("folder.csv", "is a folder"),
+    ],
+)
+def test_an_output_that_cannot_be_meant_is_refused(tmp_path, name, says):
+    text = "x\n1\n2\n"
+    for there in ("self.csv", "there.csv"):
+        (tmp_path / there).write_text(text)
+    (tmp_path / "link.csv").symlink_to(tmp_path / "self.csv")
+    (tmp_path / "folder.csv").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    result = score(tmp_path / "self.csv", "-o", tmp_path / name)
+    assert result.returncode == 1
+    assert says in result.stderr
+    assert name in result.stderr
+    assert ".part" not in result.stderr
+    assert (result.stdout, sorted(tmp_path.rglob("*"))) == ("", before)
+    assert (tmp_path / "self.csv").read_text() == (tmp_path / "there.csv").read_text() == text
+
+
+def test_force_replaces_but_never_the_input(tmp_path):
+    (tmp_path / "self.csv").write_text("x\n1\n2\n")
+    (tmp_path / "there.csv").write_text("old")
+    assert score(tmp_path / "self.csv", "-o", tmp_path / "there.csv", "--force").returncode == 0
+    assert (tmp_path / "there.csv").read_text().startswith("x,y_x,")
+    assert score(tmp_path / "self.csv", "-o", tmp_path / "self.csv", "--force").returncode == 1
+
+
+def test_a_name_that_says_gzip_is_gzipped(tmp_path):
+    (tmp_path / "a.csv").write_text("x\n1\n2\n")
+    assert score(tmp_path / "a.csv", "-o", tmp_path / "out.csv.gz").returncode == 0
+    with gzip.open(tmp_path / "out.csv.gz", "rt") as file:
+        assert file.readline() == "x,y_x,score,flag,cause\n"
+
+
+def score(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "streamrnn", "score", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)

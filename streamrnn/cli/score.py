@@ -39,8 +39,9 @@ def score(
     files: FilesArgument,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="OUT", help="A .csv or .parquet file; else CSV on stdout."),
+        typer.Option("--output", "-o", metavar="OUT", help="A .csv, .csv.gz or .parquet file; else CSV on stdout."),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace OUT if it is there.")] = False,
     model: ModelOption = "adaptive",
     stream: StreamOption = None,
     stream_column: StreamColumnOption = None,
@@ -58,7 +59,7 @@ def score(
     """
     from ..engine import Engine
     from .models import check_width, load
-    from .tables import Columns, open_table
+    from .tables import Columns, check_output, open_table
 
     layout = layout_of(
         streams=stream,
@@ -68,6 +69,8 @@ def score(
         columns=columns,
         where=where,
     )
+    if output is not None:
+        check_output(output, files, force)
     chosen = None if model == "adaptive" else load(model)
     with Recording(files, _for_model(layout, chosen, files)) as recording:
         network = chosen or load(model, recording.columns)
