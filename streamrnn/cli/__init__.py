@@ -15,7 +15,7 @@ import typer
 from ..errors import StreamRNNError
 from . import bench, ctl, demo, info, publish, score, serve, watch
 
-__all__ = ["app", "main", "run"]
+__all__ = ["app", "run"]
 
 app = typer.Typer(
     name="streamrnn",
@@ -75,11 +75,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         command = "streamrnn" if context is None else context.command_path
         return _fail(f"{message()} (see {command} --help)".replace("\n", " "), 2)
     return status if isinstance(status, int) else 0
-
-
-def main() -> None:
-    """The `streamrnn` command."""
-    sys.exit(run())
 
 
 def _fail(message: str, status: int) -> int:
