@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -61,8 +60,7 @@ class Publisher(Client):
         self._socket.sndhwm = hwm
         self._socket.xpub_nodrop = True
         self.timeout = timeout
-        self._connected = False
-        self._link = self._watch()
+        self._link = None if self.endpoint.bind else self._new_link()
         self._attach()
 
     @property
@@ -90,16 +88,12 @@ class Publisher(Client):
         """
         if self._link is None:
             return self.subscribed
-        while self._link.poll(0):
-            event = int.from_bytes(self._link.recv_multipart()[0][:2], sys.byteorder)
-            self._connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
-        return self._connected
+        return self._link.up()
 
     def close(self) -> None:
         """Send what waits, for at most `linger` seconds, and let go of the socket; a second call does nothing."""
         if self._link is not None:
-            self._socket.disable_monitor()
-            self._link.close(0)
+            self._link.close()
             self._link = None
         super().close()
 
@@ -150,17 +144,6 @@ class Publisher(Client):
             when = None if at is None else at[start:stop]
             self._deliver(BLOCK_TOPIC, encode_block(part, rows, stop - start, when, seq, self.session))
             self._next.update(after)
-
-    def _watch(self) -> zmq.Socket[bytes] | None:
-        """Have libzmq tell of the connection; its queue is unlimited, as a full one would hold up libzmq itself."""
-        if self.endpoint.bind or not self.endpoint.address.startswith(("tcp:", "ipc:")):
-            return None
-        address = f"inproc://link-{id(self)}"
-        self._socket.monitor(address, zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
-        link: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
-        link.rcvhwm = 0
-        link.connect(address)
-        return link
 
     def _pieces(self, n: int, n_in: int) -> Iterator[tuple[int, int]]:
         row = 4 * n_in + 8 + 8 + 2 + 200  # values, t, seq, and the longest id with its length
