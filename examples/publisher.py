@@ -1,4 +1,7 @@
-"""Send three heart rates to a daemon. Run: streamrnn serve, then python examples/publisher.py [INGEST]"""
+"""Send the heart rate and saturation of three beds. Run: streamrnn serve, then python examples/publisher.py [INGEST]
+
+The daemon must take two channels: one with --features of another number refuses them.
+"""
 
 import math
 import random

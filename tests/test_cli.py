@@ -19,7 +19,7 @@ from streamrnn import Model, __version__
 from streamrnn.cli.tether import OwnDaemon
 from streamrnn.client import Control, Publisher
 
-COMMANDS = ("demo", "serve", "publish", "watch", "score", "info", "bench", "ctl")
+COMMANDS = ("demo", "serve", "publish", "watch", "score", "simulate", "info", "bench", "ctl")
 
 BED = "time_s,hr,spo2\n" + "".join(f"{i},{80 + i % 3},{97 - i % 2}\n" for i in range(40))
 
@@ -92,6 +92,9 @@ def test_help_needs_no_compiler(arguments):
         (["publish", "bed1.csv", "--endpoint", "tcp://127.0.0.1:1", "--timeout", "0.2"], 1, "start a daemon"),
         (["publish", "bed1.csv", "--time", "none", "--endpoint", "tcp://127.0.0.1:1"], 1, "--time"),
         (["watch", "--endpoint", "tcp://127.0.0.1:1", "--timeout", "0.2"], 1, "127.0.0.1:1"),
+        (["simulate", "circus"], 1, "ward or market"),
+        (["simulate", "-o", "bed1.csv"], 1, "is there already"),
+        (["simulate", "-o", "bed1.parquet"], 1, "must end in .csv"),
         (["info", "nowhere.safetensors"], 1, "no model file"),
         (["demo", "--scene", "circus"], 1, "ward or market"),
         (["demo", "--feed", "nowhere.csv"], 1, "nowhere.csv: No such file"),

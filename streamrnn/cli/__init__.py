@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from ..errors import StreamRNNError
-from . import bench, ctl, demo, info, publish, score, serve, watch
+from . import bench, ctl, demo, info, publish, score, serve, simulate, watch
 
 __all__ = ["app", "run"]
 
@@ -32,6 +32,7 @@ app.command()(serve.serve)
 app.command()(publish.publish)
 app.command()(watch.watch)
 app.command()(score.score)
+app.command()(simulate.simulate)
 app.command()(info.info)
 app.command()(bench.bench)
 app.add_typer(ctl.ctl, name="ctl")

@@ -14,6 +14,7 @@ from .times import UNITS
 __all__ = [
     "ColumnsOption",
     "FilesArgument",
+    "ForceOption",
     "ModelOption",
     "OutputsOption",
     "StreamColumnOption",
@@ -24,6 +25,7 @@ __all__ = [
     "layout_of",
 ]
 
+ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Replace OUT if it is there.")]
 FilesArgument = Annotated[
     list[Path],
     typer.Argument(metavar="FILE...", help="CSV files, gzipped or not, with a line of names."),

@@ -15,6 +15,7 @@ from .feeds import Layout, Recording, Row
 from .options import (
     ColumnsOption,
     FilesArgument,
+    ForceOption,
     ModelOption,
     StreamColumnOption,
     StreamOption,
@@ -41,7 +42,7 @@ def score(
         Path | None,
         typer.Option("--output", "-o", metavar="OUT", help="A .csv, .csv.gz or .parquet file; else CSV on stdout."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace OUT if it is there.")] = False,
+    force: ForceOption = False,
     model: ModelOption = "adaptive",
     stream: StreamOption = None,
     stream_column: StreamColumnOption = None,

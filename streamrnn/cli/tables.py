@@ -75,12 +75,14 @@ class Table(Protocol):
     ) -> None: ...
 
 
-def check_output(path: Path, inputs: Sequence[Path], force: bool) -> None:
+def check_output(path: Path, inputs: Sequence[Path], force: bool, endings: tuple[str, ...] = ENDINGS) -> None:
     """Raise ConfigError for an output that cannot be meant: one of the inputs, a file that is there already (unless
-    `force`), a name that ends in none of ENDINGS, or a folder that is not there.
+    `force`), a name that ends in none of `endings`, or a folder that is not there.
     """
-    if not path.name.lower().endswith(ENDINGS):
-        raise ConfigError(f"{path}: the name must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
+    if not path.name.lower().endswith(endings):
+        raise ConfigError(
+            f"{path}: the name must end in {' or '.join(filter(None, [', '.join(endings[:-1]), endings[-1]]))}"
+        )
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: there is no folder {str(path.parent)!r}: make it first")
     if not path.exists():
