@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import os
@@ -99,6 +100,8 @@ def test_help_needs_no_compiler(arguments):
         (["demo", "--scene", "circus"], 1, "ward or market"),
         (["demo", "--feed", "nowhere.csv"], 1, "nowhere.csv: No such file"),
         (["demo", "--seconds", "0"], 2, "--seconds"),
+        (["serve", "--capacity", "abc"], 2, "'--capacity': 'abc'"),
+        (["score", "bed1.csv", "--capacity=many"], 2, "'--capacity': 'many'"),
         (["demo", "--model", "nowhere.safetensors"], 1, "no model file"),
     ],
 )
@@ -226,3 +229,25 @@ def test_watch_tells_people_of_flags(daemon):
     assert "ward/bed2 ▲ raised x:" in raised
     assert "ward/bed2 ▽ cleared" in cleared
     assert (process.returncode, err) == (0, "")
+
+
+def test_the_help_of_serve_tells_the_settings_own_defaults():
+    from streamrnn.cli.serve import serve
+    from streamrnn.daemon import Settings
+
+    told = {
+        name: default.show_default
+        for name, parameter in inspect.signature(serve, eval_str=True).parameters.items()
+        if (default := parameter.annotation.__metadata__[0]).show_default is not True
+    }
+    settings = Settings.model_fields
+    for name, field in settings.items():
+        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+        if name in ("model", "n_in", "features"):
+            continue
+        assert told[name] == (
+            "never" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
+        )
+    shown = run("serve", "--help", env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}).stdout
+    assert "[default: (10000)]" in shown
+    assert "[default: (never)]" in shown

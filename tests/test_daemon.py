@@ -1,5 +1,6 @@
 """The daemon as a process: serving, control, housekeeping. How it starts and ends has files of its own."""
 
+import itertools
 import json
 import os
 import threading
@@ -275,3 +276,18 @@ def test_totals_are_logged_and_samples_are_not():
         eventually(lambda: [t for t in process.lines("totals") if t.get("accepted") == 100], what="totals")
         assert process.lines("rejected")[0]["bad_topic"] == 1
         assert len([line for line in process.log if "bed1" in str(line)]) == 0
+
+
+def test_a_quiet_daemon_repeats_nothing_and_says_nothing_empty():
+    environment = {"STREAMRNN_CAPCITY": "5", "STREAMRNN_NONSENSE": "1"}
+    with DaemonProcess("--stats-interval=0.05", env=environment) as process:
+        assert [(line["name"], line["hint"]) for line in process.lines("unknown_variable")] == [
+            ("STREAMRNN_CAPCITY", "did you mean STREAMRNN_CAPACITY?"),
+            ("STREAMRNN_NONSENSE", "it sets nothing"),
+        ]
+        assert "fingerprint" not in process.lines("ready")[0]
+        with Publisher(process.ingest) as publisher:
+            publisher.send("bed1", [1.0])
+            eventually(lambda: [t for t in process.lines("totals") if t.get("accepted") == 1], what="totals")
+    totals = [{k: v for k, v in line.items() if k != "timestamp"} for line in process.lines("totals")]
+    assert all(a != b for a, b in itertools.pairwise(totals))

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ..errors import Timeout
 
-__all__ = ["count", "hint", "say", "wait_for_daemon"]
+__all__ = ["COMPILING", "count", "hint", "patience", "say", "wait_for_daemon"]
+
+COMPILING = "compiling, once: this may take a minute; later starts load what was compiled"
+
+SLOW = 3.0
+"""Seconds that a start takes where everything is compiled already, generously."""
 
 PATIENCE = 0.5
 """Seconds that nobody minds to wait without a word."""
@@ -31,6 +38,18 @@ def count(n: int, noun: str) -> str:
     ('1 sample', '4,800 rows')
     """
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+@contextmanager
+def patience(text: str, seconds: float = SLOW) -> Iterator[Callable[[], None]]:
+    """A hint, unless the function that is yielded was called within so many seconds, or the block left."""
+    timer = threading.Timer(seconds, hint, [text])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield timer.cancel
+    finally:
+        timer.cancel()
 
 
 def wait_for_daemon(wait: Callable[[float], None], endpoint: str, timeout: float) -> None:

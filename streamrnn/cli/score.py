@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .feeds import Layout, Recording, Row
+from .notice import COMPILING, patience
 from .options import (
     ColumnsOption,
     FilesArgument,
@@ -84,9 +85,10 @@ def score(
         admitted = _Admitted(tracked(recording.rows(), recording, "scoring"))
         batches = _batches(admitted, BATCH)
         first = next(batches, None)  # what is wrong with the first row is said before anything is written
-        with open_table(output, table_columns) as table:
+        with open_table(output, table_columns) as table, patience(COMPILING) as compiled:
             for rows in chain([] if first is None else [first], batches):
                 table.write(_scored(engine, rows))
+                compiled()
     if admitted.refused:
         print(
             f"streamrnn: {admitted.refused} rows went back in time and were left out, as the daemon would "
