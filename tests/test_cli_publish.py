@@ -69,6 +69,14 @@ def test_streams_named_by_a_column_are_followed_too(daemon, tmp_path):
     assert (done.returncode, done.stderr) == (0, "streamrnn: 30 samples sent, all of them answered\n")
 
 
+def test_standard_input_is_a_feed_too(daemon):
+    arguments = command("-", "--stream", "piped", "--rate", "max", *to(daemon))
+    text = "time_s,hr\n" + "".join(f"{i},80\n" for i in range(25))
+    done = subprocess.run(arguments, input=text, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "streamrnn: 25 samples sent, all of them answered\n")
+    assert daemon.ask("stream", stream="piped")["n"] == 25
+
+
 def test_what_went_out_before_a_bad_row_is_said(daemon, tmp_path):
     path = write(tmp_path / "bad.csv", 20)
     path.write_text(path.read_text() + "20,fast,97\n")

@@ -215,6 +215,33 @@ def test_a_name_that_says_gzip_is_gzipped(tmp_path):
         assert file.readline() == "x,y_x,score,flag,cause\n"
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_standard_input(tmp_path, packed):
+    feed = ward(beds=1, seconds=60, seed=6)
+    path = save(feed, tmp_path / "bed1.csv")
+    expected = score(path, "--columns", "hr,spo2")
+    command = [sys.executable, "-m", "streamrnn", "score", "-", "--columns", "hr,spo2"]
+    given = gzip.compress(path.read_bytes()) if packed else path.read_bytes()
+    result = subprocess.run(command, input=given, capture_output=True, timeout=240, check=False)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.decode() == expected.stdout
+
+
+def test_rows_left_out_are_said_and_a_condition_that_nothing_meets_is_an_error(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("t,x\n1,2\n2,fast\n3,4\n")
+    result = score(path, "--skip-bad-rows")
+    assert result.returncode == 0
+    assert len(result.stdout.splitlines()) == 3
+    assert result.stderr == (
+        f"streamrnn: 1 row could not be read and left out (first: {path}:3: column 'x': 'fast' is not a number; "
+        "choose the columns with --columns)\n"
+    )
+    result = score(path, "--where", "x=9999", "--columns", "x")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "has x=9999" in result.stderr
+
+
 def score(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "streamrnn", "score", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)

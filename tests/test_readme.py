@@ -34,7 +34,7 @@ def test_the_commands_of_the_live_feed_fit_together(tmp_path: Path) -> None:
     (simulate,) = [words for words in commands if words[0] == "simulate"]
     (serve,) = [words for words in commands if words[0] == "serve"]
     (publish,) = re.findall(r"bin/streamrnn publish (.*?) +#", README)
-    (score,) = re.findall(r"`streamrnn (score .*?)`", README)
+    score, *_ = re.findall(r"`streamrnn (score .*?)`", README)
 
     def run(words: list[str]) -> None:
         command = [sys.executable, "-m", "streamrnn", *words]

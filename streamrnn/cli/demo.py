@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from .options import ColumnsOption, ModelOption, StreamColumnOption, TimeOption, TimeUnitOption, WhereOption, layout_of
+from .options import (
+    ColumnsOption,
+    DecimalCommaOption,
+    EncodingOption,
+    ModelOption,
+    SkipBadRowsOption,
+    StreamColumnOption,
+    TimeFormatOption,
+    TimeOption,
+    TimeUnitOption,
+    WhereOption,
+    layout_of,
+)
 
 __all__ = ["demo"]
 
@@ -33,6 +45,10 @@ def demo(
     time_unit: TimeUnitOption = None,
     stream_column: StreamColumnOption = None,
     where: WhereOption = None,
+    encoding: EncodingOption = "utf-8",
+    decimal_comma: DecimalCommaOption = False,
+    time_format: TimeFormatOption = None,
+    skip_bad_rows: SkipBadRowsOption = False,
     headless: Annotated[bool, typer.Option("--headless", help="Plain lines instead of the live view.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Only the summary, as one JSON object.")] = False,
     svg: Annotated[
@@ -52,7 +68,17 @@ def demo(
     from .stage import Stage
 
     if feed:
-        layout = layout_of(time=time, time_unit=time_unit, columns=columns, stream_column=stream_column, where=where)
+        layout = layout_of(
+            time=time,
+            time_unit=time_unit,
+            columns=columns,
+            stream_column=stream_column,
+            where=where,
+            encoding=encoding,
+            decimal_comma=decimal_comma,
+            time_format=time_format,
+            skip_bad_rows=skip_bad_rows,
+        )
         what = recorded(feed, layout, seconds, speed)
     else:
         what = simulated(scene, beds, seconds, speed, seed)

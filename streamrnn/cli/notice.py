@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from ..errors import Timeout
 
-__all__ = ["COMPILING", "count", "hint", "patience", "say", "wait_for_daemon"]
+__all__ = ["COMPILING", "count", "hint", "patience", "say", "say_skipped", "wait_for_daemon"]
 
 COMPILING = "compiling, once: this may take a minute; later starts load what was compiled"
 
@@ -38,6 +38,12 @@ def count(n: int, noun: str) -> str:
     ('1 sample', '4,800 rows')
     """
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def say_skipped(skipped: int, first: Exception | None) -> None:
+    """How many rows were left out, if any, and what was wrong with the first."""
+    if skipped:
+        say(f"{count(skipped, 'row')} could not be read and left out (first: {first})")
 
 
 @contextmanager

@@ -8,12 +8,16 @@ import typer
 
 from ..wire.endpoints import INGEST, OUTPUTS
 from .feeds import Recording
-from .notice import count, say
+from .notice import count, say, say_skipped
 from .options import (
     ColumnsOption,
+    DecimalCommaOption,
+    EncodingOption,
     FilesArgument,
+    SkipBadRowsOption,
     StreamColumnOption,
     StreamOption,
+    TimeFormatOption,
     TimeOption,
     TimeUnitOption,
     WhereOption,
@@ -43,6 +47,10 @@ def publish(
     time_unit: TimeUnitOption = None,
     columns: ColumnsOption = None,
     where: WhereOption = None,
+    encoding: EncodingOption = "utf-8",
+    decimal_comma: DecimalCommaOption = False,
+    time_format: TimeFormatOption = None,
+    skip_bad_rows: SkipBadRowsOption = False,
     timeout: Annotated[
         float, typer.Option(min=0.0, metavar="SECONDS", help="How long to wait for a daemon, at first and in between.")
     ] = 10.0,
@@ -65,6 +73,10 @@ def publish(
         time_unit=time_unit,
         columns=columns,
         where=where,
+        encoding=encoding,
+        decimal_comma=decimal_comma,
+        time_format=time_format,
+        skip_bad_rows=skip_bad_rows,
     )
     listen = outputs if outputs is not None else OUTPUTS if endpoint == INGEST else None
     with Recording(files, layout) as recording, Delivery(endpoint, listen, recording.streams, speed, timeout) as way:
@@ -74,5 +86,6 @@ def publish(
         except KeyboardInterrupt:
             say(f"interrupted: {count(way.sent, 'sample')} sent")
             raise
+        say_skipped(recording.skipped, recording.first_skipped)
         say(way.report())
     return 0

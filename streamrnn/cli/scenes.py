@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..simulate import Fault, Feed, market, ward
 from .feeds import Layout, Recording, Row
+from .notice import say_skipped
 from .pace import Rate
 
 __all__ = ["SCENES", "Scene", "recorded", "simulated"]
@@ -81,6 +82,7 @@ def recorded(paths: Sequence[Path], layout: Layout, seconds: float, speed: float
     with Recording(paths, layout) as recording:
         rows = list(recording.rows())
         columns, timed = recording.columns, recording.timed
+        say_skipped(recording.skipped, recording.first_skipped)
     if not rows:
         raise ConfigError(f"{', '.join(map(str, paths))}: no rows to play")
     first, last = rows[0].t or 0, max(row.t or 0 for row in rows)

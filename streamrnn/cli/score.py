@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .feeds import Layout, Recording, Row
-from .notice import COMPILING, patience
+from .feeds import STDIN, Layout, Recording, Row
+from .notice import COMPILING, patience, say_skipped
 from .options import (
     ColumnsOption,
+    DecimalCommaOption,
+    EncodingOption,
     FilesArgument,
     ForceOption,
     ModelOption,
+    SkipBadRowsOption,
     StreamColumnOption,
     StreamOption,
+    TimeFormatOption,
     TimeOption,
     TimeUnitOption,
     WhereOption,
@@ -51,6 +55,10 @@ def score(
     time_unit: TimeUnitOption = None,
     columns: ColumnsOption = None,
     where: WhereOption = None,
+    encoding: EncodingOption = "utf-8",
+    decimal_comma: DecimalCommaOption = False,
+    time_format: TimeFormatOption = None,
+    skip_bad_rows: SkipBadRowsOption = False,
     capacity: Annotated[int, typer.Option(min=1, help="Streams alive at once, as in the daemon.")] = 10_000,
 ) -> int:
     """Score CSV files offline, to the same bits as the daemon.
@@ -70,6 +78,10 @@ def score(
         time_unit=time_unit,
         columns=columns,
         where=where,
+        encoding=encoding,
+        decimal_comma=decimal_comma,
+        time_format=time_format,
+        skip_bad_rows=skip_bad_rows,
     )
     if output is not None:
         check_output(output, files, force)
@@ -89,6 +101,7 @@ def score(
             for rows in chain([] if first is None else [first], batches):
                 table.write(_scored(engine, rows))
                 compiled()
+        say_skipped(recording.skipped, recording.first_skipped)
     if admitted.refused:
         print(
             f"streamrnn: {admitted.refused} rows went back in time and were left out, as the daemon would "
@@ -138,7 +151,7 @@ def _scored(engine: Engine, rows: Sequence[Row]) -> Scored:
 
 def _for_model(layout: Layout, model: Model | None, files: Sequence[Path]) -> Layout:
     """A model file knows its columns by name: use those where the files have them and the user named none."""
-    if model is None or layout.columns is not None:
+    if model is None or layout.columns is not None or STDIN in files:  # which can be opened once
         return layout
     with Recording(files, layout) as recording:
         fits = set(model.spec.features) <= set(recording.columns)

@@ -33,7 +33,7 @@ ADAPTIVE = "adaptive"
 _PREFIX = "STREAMRNN_"
 
 _OTHERS = ("config", "data")
-"""Variables of the environment that are no settings: the settings file, and where tests and benchmarks find recordings."""
+"""Variables of the environment that are no settings: the settings file, and the folder of recordings for tests."""
 
 _file: ContextVar[Path | None] = ContextVar("config file", default=None)
 
