@@ -229,13 +229,13 @@ def test_ctl_speaks_for_people_and_programs(daemon, publisher, subscriber, capsy
     eventually(lambda: "ctl/1" in ctl("streams", "ctl/")[1], what="the list")
     assert [s["id"] for s in json.loads(ctl("streams", "ctl/", "--json")[1])] == ["ctl/1"]
     assert json.loads(ctl("stream", "ctl/1", "--json")[1])["x"] == [[1.0, None]]
-    assert ctl("stream", "ctl/1")[1].startswith("id               ctl/1")
+    assert ctl("stream", "ctl/1")[1].startswith("id            ctl/1")
     assert ctl("reset", "ctl/1")[0] == 0
     assert ctl("evict", "ctl/1")[0] == 0
     status, _, told = ctl("evict", "ctl/1")
     assert (status, told.split(";")[0]) == (1, "streamrnn: no stream 'ctl/1'")
     assert cli.run(["ctl", "ping", "--control", "ipc:///nowhere", "--timeout", "0.1"]) == 1
-    assert "no reply to ping" in capsys.readouterr().err
+    assert "nobody answered ping" in capsys.readouterr().err
 
 
 def test_bad_request_is_raised_by_the_client(control):
