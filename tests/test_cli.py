@@ -103,6 +103,7 @@ def test_help_needs_no_compiler(arguments):
         (["info", "nowhere.safetensors"], 1, "no model file"),
         (["demo", "--scene", "circus"], 1, "ward or market"),
         (["demo", "--feed", "nowhere.csv"], 1, "nowhere.csv: No such file"),
+        (["demo", "--feed", "bed1.csv", "--beds", "3"], 1, "--beds would change a simulation"),
         (["demo", "--seconds", "0"], 2, "--seconds"),
         (["serve", "--capacity", "abc"], 2, "'--capacity': 'abc'"),
         (["score", "bed1.csv", "--capacity=many"], 2, "'--capacity': 'many'"),

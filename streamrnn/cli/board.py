@@ -103,13 +103,18 @@ class Board:
         room = height - AROUND - len(lanes)
         log_lines = min(len(self.log), LOG_LINES, max(room, 3))
         shown = _choose(lanes, max(1, height - AROUND - log_lines))
-        yield self._table(shown, len(_shared_prefix(list(self.lanes))), options.max_width)
+        table, unseen = self._table(shown, len(_shared_prefix(list(self.lanes))), options.max_width)
+        yield table
         hidden = len(lanes) - len(shown)
-        more = f"and {hidden} more streams; a taller terminal shows them" if hidden else self.caption
+        notes = [f"and {hidden} more streams; a taller terminal shows them"] if hidden else []
+        if unseen:
+            notes.append(f"not shown: {', '.join(unseen)}; a wider terminal shows them")
+        more = "; ".join(notes) or self.caption
         yield Text(more, "dim", no_wrap=True, overflow="ellipsis")
         yield from self.log[len(self.log) - log_lines :]
 
-    def _table(self, lanes: list[Lane], shared: int, width: int) -> Table:
+    def _table(self, lanes: list[Lane], shared: int, width: int) -> tuple[Table, list[str]]:
+        """The table, and the names of the channels for which there is no room."""
         names = min(max([6, *(len(lane.stream) - shared for lane in lanes)]), 20)
         shown = [
             number(track.value) + MISSING * (i in lane.missing) for lane in lanes for i, track in enumerate(lane.tracks)
@@ -132,7 +137,7 @@ class Board:
             cells.append(Text(_score(lane.scores.value), "bold red" if lane.flag else ""))
             cells.append(_state(lane))
             table.add_row(*cells)
-        return table
+        return table, self.channels[channels:]
 
     def _columns(self, room: int) -> tuple[int, int]:
         """How many channels fit, and the width of each one's sparkline."""

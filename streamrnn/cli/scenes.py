@@ -24,6 +24,10 @@ happen.
 SLOWEST = 10.0
 """A long demo is played at least this many times faster than time."""
 
+HEAVY_TAILS = (
+    "sizes of orders have heavy tails, which no fault causes and the detector flags: a limit that README.md names"
+)
+
 CALM = 300.0
 """Seconds of simulated time without faults at the beginning, or a quarter of a shorter demo."""
 
@@ -31,7 +35,7 @@ CALM = 300.0
 @dataclass(frozen=True)
 class Scene:
     """Rows to play at `rate`, the names and units of their values, and the faults in them (None: not
-    known).
+    known). `note` explains false flags.
     """
 
     title: str
@@ -43,6 +47,7 @@ class Scene:
     rate: Rate
     start_ns: int
     faults: tuple[Fault, ...] | None
+    note: str = ""
 
 
 def simulated(kind: str, streams: int | None, seconds: float, speed: float | None, seed: int) -> Scene:
@@ -55,9 +60,11 @@ def simulated(kind: str, streams: int | None, seconds: float, speed: float | Non
     if kind == "ward":
         feed = ward(beds=streams or 12, seconds=duration, seed=seed, calm=calm)
         noun = "simulated beds"
+        note = ""
     else:
         feed = market(symbols=streams or 6, seconds=duration, seed=seed, calm=calm)
         noun = "simulated symbols"
+        note = HEAVY_TAILS
     return Scene(
         title=f"{len(feed.streams)} {noun} at {faster:g}x",
         channels=feed.channels,
@@ -68,6 +75,7 @@ def simulated(kind: str, streams: int | None, seconds: float, speed: float | Non
         rate=Rate(speed=faster),
         start_ns=int(feed.t[0]) if len(feed) else 0,
         faults=feed.faults,
+        note=note,
     )
 
 
