@@ -134,11 +134,17 @@ def serve(
         ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Threads that step large bursts.", rich_help_panel=_LIMITS)
+        int | None,
+        typer.Option(show_default="1", metavar="N", help="Threads that step large bursts.", rich_help_panel=_LIMITS),
     ] = None,
     data_path: Annotated[
         str | None,
-        typer.Option(metavar="PATH", help="auto, compiled, or pyzmq, which is slower.", rich_help_panel=_LIMITS),
+        typer.Option(
+            show_default="auto",
+            metavar="PATH",
+            help="auto, compiled, or pyzmq, which is slower.",
+            rich_help_panel=_LIMITS,
+        ),
     ] = None,
     burst: Annotated[
         int | None,
