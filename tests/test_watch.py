@@ -129,11 +129,15 @@ def test_programs_get_the_names_of_the_values(daemon):
 BODY = encode_output(1, 1, [80.0, 97.0], 0.0, False, None, 1, 1, 1, 1, None)
 
 
-def test_lines_say_that_the_connection_was_lost(daemon):
-    with subprocess.Popen(watch(daemon, "--flags"), stderr=subprocess.PIPE, text=True) as process:
-        assert daemon.pub.poll(30_000)
-        daemon.pub.recv()
-        daemon.close()
-        assert f"connection to {daemon.outputs} lost" in process.stderr.readline()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+def test_lines_say_that_the_connection_was_lost(daemon, tmp_path):
+    told = tmp_path / "stderr"
+    with told.open("w") as file, subprocess.Popen(watch(daemon, "--flags"), stderr=file) as process:
+        try:
+            assert daemon.pub.poll(30_000)
+            daemon.pub.recv()
+            daemon.close()
+            eventually(lambda: f"connection to {daemon.outputs} lost" in told.read_text(), what="the notice")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+        finally:
+            process.kill()
