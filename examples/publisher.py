@@ -1,4 +1,7 @@
-"""Send three heart rates to a daemon. Run: streamrnn serve, then python examples/publisher.py [INGEST]"""
+"""Send the heart rate and saturation of three beds. Run: streamrnn serve, then python examples/publisher.py [INGEST]
+
+The daemon must take two channels: one with --features of another number refuses them.
+"""
 
 import math
 import random
@@ -14,15 +17,15 @@ noise = random.Random(1)
 with Publisher(endpoint) as publisher:
     # One sample a message. The first one waits until the daemon is there.
     for i in range(200):
-        for bed in ("bed1", "bed2", "bed3"):
+        for bed in ("example/bed1", "example/bed2", "example/bed3"):
             rate = 70 + 5 * math.sin(i / 10) + noise.gauss(0, 0.5)
             spo2 = None if i % 50 == 7 else 97 + noise.gauss(0, 0.2)  # None: nothing measured
-            if bed == "bed3" and 150 <= i < 170:
+            if bed == "example/bed3" and 150 <= i < 170:
                 rate += 60
             publisher.send(bed, [rate, spo2], t=start + i * 1_000_000_000)
 
     # Many samples in one message: here one stream's, in order. NumPy arrays work too.
     rows = [[70 + 5 * math.sin(i / 10), 97.0] for i in range(200, 400)]
-    publisher.send_block("bed1", rows, t=[start + i * 1_000_000_000 for i in range(200, 400)])
+    publisher.send_block("example/bed1", rows, t=[start + i * 1_000_000_000 for i in range(200, 400)])
 
 print("sent 600 samples and a block of 200")

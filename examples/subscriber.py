@@ -17,14 +17,14 @@ with Subscriber(endpoint, ["out/", "block/", "flag/", "event/"]) as subscriber:
             if isinstance(message, Output):
                 seen += 1
                 if message.n % 50 == 0:
-                    print(f"{message.stream:8} {message.n:5} score {message.score:.2f} expects {message.y}")
+                    print(f"{message.stream:14} {message.n:5} score {message.score:.2f} expects {message.y}")
             elif isinstance(message, BlockOutput):
                 seen += message.n
                 print(f"a block of {message.n}, highest score {max(message.score):.2f}")
             elif isinstance(message, Flag):
-                print(f"{message.stream:8} {message.n:5} FLAG {message.edge} {message.cause or ''}")
+                print(f"{message.stream:14} {message.n:5} FLAG {message.edge} {message.cause or ''}")
             elif isinstance(message, Event):
-                print(f"{message.stream or 'daemon':8}       {message.kind} {message.data}")
+                print(f"{message.stream or 'daemon':14}       {message.kind} {message.data}")
             if count is not None and seen >= count:
                 break
     except KeyboardInterrupt:

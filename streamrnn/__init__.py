@@ -14,7 +14,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from .errors import StreamRNNError
+from .errors import StreamRNNError, not_installed
 
 if TYPE_CHECKING:
     from .client import Control, Publisher, Subscriber
@@ -52,7 +52,14 @@ _HOME = {
 
 def __getattr__(name: str) -> object:
     if name in _HOME:
-        return getattr(import_module(f".{_HOME[name]}", __name__), name)
+        try:
+            home = import_module(f".{_HOME[name]}", __name__)
+        except ModuleNotFoundError as error:
+            missing = not_installed(f"streamrnn.{name}", error)
+            if missing is None:
+                raise
+            raise missing from None
+        return getattr(home, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -15,6 +15,7 @@
     ├── StaleHandle           stale_handle     the handle's stream was evicted
     ├── ConfigError           bad_config       an option is wrong or contradicts another
     ├── BadRequest            bad_request      a control request is wrong
+    ├── NotInstalled          not_installed    a requirement is missing (also an ImportError)
     └── Timeout               timeout          nobody answered in time
 
 A code never changes its meaning; new kinds may be added.
@@ -32,6 +33,7 @@ __all__ = [
     "Malformed",
     "ModelError",
     "NotFinite",
+    "NotInstalled",
     "StaleHandle",
     "StateError",
     "StreamRNNError",
@@ -112,3 +114,21 @@ class BadRequest(StreamRNNError, ValueError):
 
 class Timeout(StreamRNNError, TimeoutError):
     code = "timeout"
+
+
+class NotInstalled(StreamRNNError, ImportError):
+    code = "not_installed"
+
+
+def not_installed(what: str, error: ModuleNotFoundError) -> NotInstalled | None:
+    """That `what` needs the package that was not found, and the remedy; None where it is a module of our own.
+
+    >>> print(not_installed("streamrnn.Engine", ModuleNotFoundError(name="numba")))
+    streamrnn.Engine needs numba, which is not installed: install streamrnn with its requirements (without --no-deps)
+    """
+    package = (error.name or "").partition(".")[0]
+    if package in ("", "streamrnn"):
+        return None
+    return NotInstalled(
+        f"{what} needs {package}, which is not installed: install streamrnn with its requirements (without --no-deps)"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import os
@@ -19,7 +20,7 @@ from streamrnn import Model, __version__
 from streamrnn.cli.tether import OwnDaemon
 from streamrnn.client import Control, Publisher
 
-COMMANDS = ("demo", "serve", "publish", "watch", "score", "info", "bench", "ctl")
+COMMANDS = ("demo", "serve", "publish", "watch", "score", "simulate", "info", "bench", "ctl")
 
 BED = "time_s,hr,spo2\n" + "".join(f"{i},{80 + i % 3},{97 - i % 2}\n" for i in range(40))
 
@@ -75,7 +76,7 @@ def test_help_needs_no_compiler(arguments):
     [
         (["frob"], 2, "frob"),
         (["score"], 2, "Missing argument"),
-        (["score", "--frob", "bed1.csv"], 2, "--frob (see streamrnn score --help)"),
+        (["score", "--quux", "bed1.csv"], 2, "--quux (see streamrnn score --help)"),
         (["score", "nowhere.csv"], 1, "nowhere.csv: No such file"),
         (["score", "."], 1, "Is a directory"),
         (["score", "bed1.csv", "--columns", "hr,pulse"], 1, "no column 'pulse': it has time_s, hr, spo2"),
@@ -92,10 +93,20 @@ def test_help_needs_no_compiler(arguments):
         (["publish", "bed1.csv", "--endpoint", "tcp://127.0.0.1:1", "--timeout", "0.2"], 1, "start a daemon"),
         (["publish", "bed1.csv", "--time", "none", "--endpoint", "tcp://127.0.0.1:1"], 1, "--time"),
         (["watch", "--endpoint", "tcp://127.0.0.1:1", "--timeout", "0.2"], 1, "127.0.0.1:1"),
+        (["simulate", "circus"], 1, "ward or market"),
+        (["simulate", "-o", "bed1.csv"], 1, "is there already"),
+        (["simulate", "-o", "bed1.parquet"], 1, "must end in .csv"),
+        (["score", "bed1.csv", "--encoding", "klingon"], 1, "--encoding 'klingon'"),
+        (["score", "bed1.csv", "--encoding", "hex"], 1, "--encoding 'hex'"),
+        (["score", "-", "-"], 1, "given twice"),
+        (["score", "bed1.csv", "--time-unit", "s", "--time-format", "%d"], 1, "give one of them"),
         (["info", "nowhere.safetensors"], 1, "no model file"),
         (["demo", "--scene", "circus"], 1, "ward or market"),
         (["demo", "--feed", "nowhere.csv"], 1, "nowhere.csv: No such file"),
+        (["demo", "--feed", "bed1.csv", "--beds", "3"], 1, "--beds would change a simulation"),
         (["demo", "--seconds", "0"], 2, "--seconds"),
+        (["serve", "--capacity", "abc"], 2, "'--capacity': 'abc'"),
+        (["score", "bed1.csv", "--capacity=many"], 2, "'--capacity': 'many'"),
         (["demo", "--model", "nowhere.safetensors"], 1, "no model file"),
     ],
 )
@@ -136,7 +147,7 @@ def test_a_closed_pipe_is_no_error(tmp_path):
         process.wait(60)
 
 
-def test_ctrl_c_is_quiet(tmp_path):
+def test_ctrl_c_ends_a_publisher_in_one_line(tmp_path):
     import zmq
 
     context = zmq.Context()
@@ -151,7 +162,7 @@ def test_ctrl_c_is_quiet(tmp_path):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     context.destroy(linger=0)
-    assert (process.returncode, out, err) == (130, b"", b"")
+    assert (process.returncode, out, err) == (130, b"", b"streamrnn: interrupted: 1 sample sent\n")
 
 
 def test_published_samples_are_what_the_file_holds(bed):
@@ -223,3 +234,25 @@ def test_watch_tells_people_of_flags(daemon):
     assert "ward/bed2 ▲ raised x:" in raised
     assert "ward/bed2 ▽ cleared" in cleared
     assert (process.returncode, err) == (0, "")
+
+
+def test_the_help_of_serve_tells_the_settings_own_defaults():
+    from streamrnn.cli.serve import serve
+    from streamrnn.daemon import Settings
+
+    told = {
+        name: default.show_default
+        for name, parameter in inspect.signature(serve, eval_str=True).parameters.items()
+        if (default := parameter.annotation.__metadata__[0]).show_default is not True
+    }
+    settings = Settings.model_fields
+    for name, field in settings.items():
+        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+        if name in ("model", "n_in", "features"):
+            continue
+        assert told[name] == (
+            "never" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
+        )
+    shown = run("serve", "--help", env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}).stdout
+    assert "[default: (10000)]" in shown
+    assert "[default: (never)]" in shown

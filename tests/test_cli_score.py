@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import subprocess
 import sys
@@ -10,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recorded import DATA, needs
 
 from streamrnn import Engine, Model
 from streamrnn.cli.tether import OwnDaemon
 from streamrnn.client import Output, Subscriber
 from streamrnn.simulate import Feed, ward
-
-DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 def streamrnn(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -111,14 +111,14 @@ def test_rows_that_go_back_in_time_are_left_out_on_both_sides(tmp_path):
     assert_the_same(rows, live([path], [], ["--features", "x"], len(rows)), stream="bed")
 
 
-@pytest.mark.skipif(not (DATA / "vitals").is_dir(), reason="the recorded vital signs are not here")
+@needs("vitals")
 def test_recorded_vital_signs_live_and_offline():
     files = sorted((DATA / "vitals").glob("bidmc_0[1-5].csv"))
     rows = scored(*files)
     assert_the_same(rows, live(files, [], ["--features", "hr,pulse,resp,spo2"], len(rows)))
 
 
-@pytest.mark.skipif(not (DATA / "ticks").is_dir(), reason="the recorded market ticks are not here")
+@needs("ticks")
 def test_recorded_ticks_without_times_live_and_offline():
     path = DATA / "ticks" / "cm_ethusd_perp_20240808.csv.gz"
     reading = ["--where", "kind=quote", "--stream-column", "symbol", "--columns", "bid,bid_qty,ask,ask_qty"]
@@ -156,7 +156,7 @@ def test_a_failed_run_leaves_no_half_a_table_behind(tmp_path):
     path.write_text("x\n" + "1\n" * 5000 + "oops\n")
     out = tmp_path / "out.csv"
     out.write_text("what was there before")
-    command = [sys.executable, "-m", "streamrnn", "score", str(path), "-o", str(out)]
+    command = [sys.executable, "-m", "streamrnn", "score", str(path), "-o", str(out), "--force"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert result.returncode == 1
     assert "bad.csv:5002" in result.stderr
@@ -170,3 +170,78 @@ def test_columns_that_are_called_like_ours_are_renamed(tmp_path):
     header = streamrnn("score", path).stdout.splitlines()[0].split(",")
     assert len(set(header)) == len(header)
     assert header[-3:] == ["score", "flag", "cause"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("self.csv", "is what is read"),
+        ("link.csv", "is what is read"),
+        ("there.csv", "is there already"),
+        ("out.txt", "must end in .csv, .csv.gz or .parquet"),
+        ("out.gz", "must end in"),
+        ("no/such/out.csv", "there is no folder"),
+        ("folder.csv", "is a folder"),
+    ],
+)
+def test_an_output_that_cannot_be_meant_is_refused(tmp_path, name, says):
+    text = "x\n1\n2\n"
+    for there in ("self.csv", "there.csv"):
+        (tmp_path / there).write_text(text)
+    (tmp_path / "link.csv").symlink_to(tmp_path / "self.csv")
+    (tmp_path / "folder.csv").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    result = score(tmp_path / "self.csv", "-o", tmp_path / name)
+    assert result.returncode == 1
+    assert says in result.stderr
+    assert name in result.stderr
+    assert ".part" not in result.stderr
+    assert (result.stdout, sorted(tmp_path.rglob("*"))) == ("", before)
+    assert (tmp_path / "self.csv").read_text() == (tmp_path / "there.csv").read_text() == text
+
+
+def test_force_replaces_but_never_the_input(tmp_path):
+    (tmp_path / "self.csv").write_text("x\n1\n2\n")
+    (tmp_path / "there.csv").write_text("old")
+    assert score(tmp_path / "self.csv", "-o", tmp_path / "there.csv", "--force").returncode == 0
+    assert (tmp_path / "there.csv").read_text().startswith("x,y_x,")
+    assert score(tmp_path / "self.csv", "-o", tmp_path / "self.csv", "--force").returncode == 1
+
+
+def test_a_name_that_says_gzip_is_gzipped(tmp_path):
+    (tmp_path / "a.csv").write_text("x\n1\n2\n")
+    assert score(tmp_path / "a.csv", "-o", tmp_path / "out.csv.gz").returncode == 0
+    with gzip.open(tmp_path / "out.csv.gz", "rt") as file:
+        assert file.readline() == "x,y_x,score,flag,cause\n"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_standard_input(tmp_path, packed):
+    feed = ward(beds=1, seconds=60, seed=6)
+    path = save(feed, tmp_path / "bed1.csv")
+    expected = score(path, "--columns", "hr,spo2")
+    command = [sys.executable, "-m", "streamrnn", "score", "-", "--columns", "hr,spo2"]
+    given = gzip.compress(path.read_bytes()) if packed else path.read_bytes()
+    result = subprocess.run(command, input=given, capture_output=True, timeout=240, check=False)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.decode() == expected.stdout
+
+
+def test_rows_left_out_are_said_and_a_condition_that_nothing_meets_is_an_error(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("t,x\n1,2\n2,fast\n3,4\n")
+    result = score(path, "--skip-bad-rows")
+    assert result.returncode == 0
+    assert len(result.stdout.splitlines()) == 3
+    assert result.stderr == (
+        f"streamrnn: 1 row could not be read and left out (first: {path}:3: column 'x': 'fast' is not a number; "
+        "choose the columns with --columns)\n"
+    )
+    result = score(path, "--where", "x=9999", "--columns", "x")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "has x=9999" in result.stderr
+
+
+def score(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "streamrnn", "score", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)

@@ -103,5 +103,12 @@ def test_a_command_is_sent_once(daemon: FakeDaemon) -> None:
 def test_nobody_there_is_a_timeout_and_not_a_hang() -> None:
     with FakeDaemon() as gone:
         address = gone.control
-    with Control(address, timeout=0.05) as control, pytest.raises(Timeout, match="no reply to ping"):
+    with Control(address, timeout=0.05) as control, pytest.raises(Timeout, match="nobody answered ping"):
         control.ping()
+
+
+def test_a_question_asked_once_leaves_no_doubt() -> None:
+    with Control("tcp://127.0.0.1:1", timeout=0.05, retries=0) as control, pytest.raises(Timeout) as caught:
+        control.ping()
+    assert "nobody answered ping at tcp://127.0.0.1:1 within 0.05 s" in str(caught.value)
+    assert "not known" not in str(caught.value)

@@ -26,6 +26,7 @@ from streamrnn.cli.lanes import Track
 from streamrnn.cli.pace import Pace, Rate
 from streamrnn.cli.scenes import recorded, simulated
 from streamrnn.cli.sparkline import sparkline
+from streamrnn.cli.story import Story
 from streamrnn.cli.tally import GRACE_NS, Tally, percentiles_us
 from streamrnn.cli.tether import OwnDaemon
 from streamrnn.client import Control
@@ -66,7 +67,9 @@ class TestTally:
     def test_another_streams_fault_is_no_excuse(self):
         tally = Tally([fault(stream="bed1")])
         tally.raised("bed10", 150 * SECOND, None)
-        assert tally.false_flags == 1
+        tally.raised("bed10", 160 * SECOND, "hr:level")
+        assert tally.false_flags == 2
+        assert tally.summary()["false_by_channel"] == {"unknown": 1, "hr": 1}
         assert not tally.found
 
     def test_only_faults_that_have_begun_count(self):
@@ -237,6 +240,25 @@ class TestDrawing:
         assert max(map(len, texts)) <= width
         assert any("bed07" in text and "▲ hr:level" in text for text in texts)
         assert all("ward/" not in text for text in texts[1:] if "bed" in text)
+
+    def test_a_board_says_which_channels_it_leaves_out(self):
+        board = Board(("hr", "spo2", "resp", "abp"))
+        board.add("bed1", [80.0, 97.0, 16.0, 90.0], 0.0, False, None, 0)
+        console = Console(width=60, height=20, file=io.StringIO())
+        console.print(board)
+        assert "not shown: resp, abp" in console.file.getvalue()
+
+    @pytest.mark.parametrize("width", [45, 60, 80])
+    def test_a_narrow_heading_shows_what_was_found_in_two_lines(self, width):
+        story = Story(simulated("ward", 12, 60.0, None, 0), 60.0)
+        story.tally.samples = 14_400
+        story.tally.found = dict.fromkeys(story.tally.faults)
+        story.tally.played_to = story.tally.faults[-1].end_ns
+        console = Console(width=width, file=io.StringIO())
+        console.print(story.heading(30.0))
+        lines = console.file.getvalue().splitlines()
+        assert len(lines) == 2
+        assert f"faults found {len(story.tally.faults)} of" in lines[1]
 
     def test_streams_of_different_widths_share_a_board(self):
         board = Board(())

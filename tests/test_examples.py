@@ -57,8 +57,8 @@ def test_publisher_and_subscriber(daemon: Server) -> None:
     assert said.endswith("800 outputs, 0 lost\n")
     assert "a block of 200" in said
     for bed in ("bed1", "bed2", "bed3"):
-        assert f"{bed}           created" in said
-    assert "bed3       151 FLAG raised" in said
+        assert f"example/{bed}         created" in said
+    assert "example/bed3     151 FLAG raised" in said
 
 
 def test_minimal_client(daemon: Server) -> None:

@@ -8,12 +8,11 @@ import math
 from pathlib import Path
 
 import pytest
+from recorded import DATA, needs
 
 from streamrnn.cli.feeds import Layout, Recording, Row
 from streamrnn.cli.times import time_parser
 from streamrnn.errors import ConfigError, Malformed
-
-TICKS = Path(__file__).parents[2] / "shared" / "data" / "ticks"
 
 
 def write(path: Path, text: str) -> Path:
@@ -132,6 +131,13 @@ def test_times_are_exact(name, unit, cell, ns):
         ("t,x\n1,2\n", {"time": "when"}, ConfigError, "no column 'when'"),
         ("t\n1\n", {}, ConfigError, "no column of values"),
         ("t,x\n1,2\n", {"stream_column": "s"}, ConfigError, "no column 's'"),
+        ("t,x,x\n1,2,3\n", {}, ConfigError, r"a\.csv has 2 columns named 'x'"),
+        ('t,x\n1,2\n3,"4\n', {}, Malformed, r"a\.csv: unreadable after line 2"),
+        ("t;x\n1;36,6\n", {}, Malformed, "'36,6' is not a number; .*--decimal-comma"),
+        ("t;x\n1;1.234,5\n", {"decimal_comma": True}, Malformed, "has a point"),
+        ("t,x\n03/04/2024 10:00,1\n", {}, Malformed, "--time-format"),
+        ("t,x\n2024-04-03,1\n", {"time_format": "%d/%m/%Y"}, Malformed, "is not a time"),
+        ("t,x,k\n1,2,3\n", {"where": (("k", "9999"),)}, ConfigError, "no row of .*a.csv has k=9999"),
         ("t,x\n1,2\n", {"streams": ("a", "b")}, ConfigError, "2 times for 1 files"),
         ("t,x\n1,2\n", {"streams": ("a",), "stream_column": "x"}, ConfigError, "give one of them"),
     ],
@@ -151,6 +157,53 @@ def test_bytes_that_are_no_text(tmp_path):
         read(path)
 
 
+def test_another_encoding_is_named_in_the_error_and_read(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes("t,Sättigung\n1,97\n".encode("latin-1"))
+    with pytest.raises(Malformed, match=r"a\.csv: in its first line .*--encoding latin-1"):
+        read(path)
+    with Recording([path], Layout(encoding="latin-1")) as recording:
+        assert recording.columns == ("Sättigung",)
+    path.write_bytes("t,x\n1,97\n".encode("utf-16"))
+    assert read(path, encoding="utf-16") == [Row(10**9, "a", [97.0])]
+
+
+def test_numbers_with_a_decimal_comma(tmp_path):
+    path = write(tmp_path / "a.csv", "time_s;temp,body;hr\n0,5;36,6;80\n1;;-7,25e1\n")
+    with Recording([path], Layout(decimal_comma=True)) as recording:
+        assert recording.columns == ("temp,body", "hr")
+        first, second = recording.rows()
+    assert first == Row(500_000_000, "a", [36.6, 80.0])
+    assert second.x[1] == -72.5
+    assert math.isnan(second.x[0])
+
+
+@pytest.mark.parametrize(
+    ("form", "cell", "ns"),
+    [
+        ("%d/%m/%Y %H:%M", "03/04/2024 10:00", 1_712_138_400 * 10**9),
+        ("%m/%d/%Y %H:%M", "04/03/2024 10:00", 1_712_138_400 * 10**9),
+        ("%d.%m.%Y %H:%M:%S.%f %z", "03.04.2024 12:00:00.000001 +0200", 1_712_138_400_000_001_000),
+    ],
+)
+def test_dates_written_another_way(tmp_path, form, cell, ns):
+    assert read(write(tmp_path / "a.csv", f"when,x\n{cell},1\n"), time="when", time_format=form)[0].t == ns
+
+
+def test_bad_rows_can_be_left_out_and_are_counted(tmp_path):
+    path = write(tmp_path / "a.csv", "t,x\n1,2\n2\n3,fast\nsoon,4\n5,1e39\n6,7\n")
+    with Recording([path], Layout(skip_bad_rows=True)) as recording:
+        assert [row.x for row in recording.rows()] == [[2.0], [7.0]]
+        assert recording.skipped == 4
+        assert "a.csv:3: 1 cells" in str(recording.first_skipped)
+
+
+def test_a_condition_that_some_file_meets_is_met(tmp_path):
+    a = write(tmp_path / "a.csv", "t,x,k\n1,2,u\n")
+    b = write(tmp_path / "b.csv", "t,x,k\n1,3,v\n")
+    assert [row.x for row in read(a, b, where=(("k", "v"),))] == [[3.0]]
+
+
 def test_files_must_agree(tmp_path):
     a = write(tmp_path / "a.csv", "t,x\n1,2\n")
     with pytest.raises(ConfigError, match="choose those that both have"):
@@ -164,9 +217,9 @@ def test_files_must_agree(tmp_path):
         read(a, tmp_path / "nowhere.csv")
 
 
-@pytest.mark.skipif(not TICKS.is_dir(), reason="the recorded market ticks are not here")
+@needs("ticks")
 def test_recorded_ticks_of_four_markets_in_order_of_time():
-    paths = sorted(TICKS.glob("*.csv.gz"))
+    paths = sorted((DATA / "ticks").glob("*.csv.gz"))
     rows = read(
         *paths,
         stream_column="symbol",

@@ -40,3 +40,26 @@ def test_the_client_works_where_nothing_heavy_is_installed() -> None:
 def test_bytes_need_no_sockets(module: str) -> None:
     done = run(f"import sys\nsys.modules['zmq'] = None\nimport {module}")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["Engine", "Model", "Output"])
+def test_what_needs_more_says_what_is_missing(name: str) -> None:
+    done = run(f"import sys\nfor name in {HEAVY!r}:\n    sys.modules[name] = None\nfrom streamrnn import {name}")
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert f"streamrnn.{name} needs " in last
+    assert "install streamrnn with its requirements" in last
+    done = run(
+        f"import sys\nfor name in {HEAVY!r}:\n    sys.modules[name] = None\nimport streamrnn\n"
+        f"try:\n    streamrnn.{name}\nexcept ImportError:\n    print('as expected')"
+    )
+    assert (done.stdout, done.stderr) == ("as expected\n", "")
+
+
+def test_the_command_says_in_one_line_that_it_needs_more() -> None:
+    done = run(
+        f"import sys\nfor name in {HEAVY!r}:\n    sys.modules[name] = None\nfrom streamrnn.__main__ import main\nmain()"
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("streamrnn: the command streamrnn needs typer, which is not installed: ")
+    assert done.stderr.count("\n") == 1

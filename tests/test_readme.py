@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,25 @@ def test_the_library_flags_the_drop_and_prints_what_the_readme_says(capsys: pyte
     assert out.cause == "spo2:envelope"
     says = re.findall(r"^# (.*)$", LIBRARY, re.MULTILINE)
     assert capsys.readouterr().out.splitlines() == says
+
+
+def test_the_commands_of_the_live_feed_fit_together(tmp_path: Path) -> None:
+    commands = [line.partition("#")[0].split()[1:] for line in README.splitlines() if " .venv/bin/streamrnn s" in line]
+    (simulate,) = [words for words in commands if words[0] == "simulate"]
+    (serve,) = [words for words in commands if words[0] == "serve"]
+    (publish,) = re.findall(r"bin/streamrnn publish (.*?) +#", README)
+    score, *_ = re.findall(r"`streamrnn (score .*?)`", README)
+
+    def run(words: list[str]) -> None:
+        command = [sys.executable, "-m", "streamrnn", *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, done.stderr
+
+    run(simulate)
+    name = publish.split()[0]
+    header = (tmp_path / name).read_text().splitlines()[0].split(",")
+    assert serve[serve.index("--features") + 1].split(",") == header[1:]
+    run(score.split())
+    rows = (tmp_path / "scored.csv").read_text().splitlines()
+    assert len(rows) == 1801
+    assert any(row.split(",")[-2] == "1" for row in rows)

@@ -13,7 +13,8 @@ from array import array
 from collections.abc import Iterator
 
 import pytest
-from fake_daemon import Background, FakeDaemon
+import zmq
+from fake_daemon import Background, FakeDaemon, eventually
 
 from streamrnn.client import BlockOutput, Event, Flag, Gap, Output, Published, Subscriber
 from streamrnn.errors import ConfigError, Malformed, Timeout
@@ -284,3 +285,22 @@ def test_control_c_ends_a_waiting_subscriber(daemon: FakeDaemon, code: str) -> N
     finally:
         child.kill()
         child.communicate()
+
+
+def test_it_knows_whether_its_daemon_is_there() -> None:
+    with FakeDaemon() as daemon, Subscriber(daemon.outputs) as subscriber:
+        subscriber.wait()
+        assert subscriber.connected
+        publish(daemon, 1)
+        daemon.close()
+        eventually(lambda: not subscriber.connected)
+
+
+def test_a_bound_subscriber_waits_for_a_daemon_to_connect() -> None:
+    with Subscriber("@tcp://127.0.0.1:*") as subscriber:
+        with pytest.raises(Timeout):
+            subscriber.wait(0.05)
+        with zmq.Context() as context, context.socket(zmq.PUB) as socket:
+            socket.linger = 0
+            socket.connect(subscriber.address)
+            subscriber.wait(10)

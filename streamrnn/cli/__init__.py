@@ -7,15 +7,16 @@ a wrong option one line and status 2; Ctrl-C is silent and status 130.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 
 import typer
 
 from ..errors import StreamRNNError
-from . import bench, ctl, demo, info, publish, score, serve, watch
+from . import bench, ctl, demo, info, publish, score, serve, simulate, watch
 
-__all__ = ["app", "main", "run"]
+__all__ = ["app", "run"]
 
 app = typer.Typer(
     name="streamrnn",
@@ -32,6 +33,7 @@ app.command()(serve.serve)
 app.command()(publish.publish)
 app.command()(watch.watch)
 app.command()(score.score)
+app.command()(simulate.simulate)
 app.command()(info.info)
 app.command()(bench.bench)
 app.add_typer(ctl.ctl, name="ctl")
@@ -73,13 +75,29 @@ def run(arguments: Sequence[str] | None = None) -> int:
             raise
         context = getattr(error, "ctx", None)
         command = "streamrnn" if context is None else context.command_path
-        return _fail(f"{message()} (see {command} --help)".replace("\n", " "), 2)
+        given = _given(getattr(error, "param", None), sys.argv[1:] if arguments is None else arguments)
+        return _fail(f"{_worded(message(), given)} (see {command} --help)".replace("\n", " "), 2)
     return status if isinstance(status, int) else 0
 
 
-def main() -> None:
-    """The `streamrnn` command."""
-    sys.exit(run())
+def _given(option: object, arguments: Sequence[str]) -> str | None:
+    """The text that was given for an option; None where it cannot be told."""
+    for name in getattr(option, "opts", ()):
+        for i, argument in enumerate(arguments):
+            if argument.startswith(f"{name}="):
+                return argument.partition("=")[2]
+            if argument == name and i + 1 < len(arguments):
+                return arguments[i + 1]
+    return None
+
+
+def _worded(message: str, given: str | None) -> str:
+    """A usage error with the value in question, which the libraries below leave out in some versions."""
+    what, colon, wrong = message.partition(": ")
+    if not colon or given is None or given in message:
+        return message
+    reason = re.sub(r"^Input should be ([^,]*).*$", r"it must be \1", wrong)
+    return f"{what}: {given!r}; {reason}"
 
 
 def _fail(message: str, status: int) -> int:

@@ -12,13 +12,16 @@ from rich.text import Text
 from .lanes import LONGEST, Lane, Reading
 from .sparkline import sparkline
 
-__all__ = ["Board", "duration", "fits", "number", "quantity"]
+__all__ = ["MISSING", "Board", "duration", "fits", "number", "quantity"]
 
 SMALLEST = (60, 12)
 """Columns and lines below which a live table makes no sense."""
 
 STYLES = ("green", "cyan", "yellow", "magenta", "blue", "bright_green", "bright_cyan", "bright_yellow")
 """Colours of the channels in turn; red is for flags."""
+
+MISSING = "?"
+"""Marks a value whose channel the sample lacked: the model had to do without."""
 
 SCORE = 5
 """Characters of a score."""
@@ -54,15 +57,26 @@ class Board:
         self.lanes: dict[str, Lane] = {}
         self.heading: RenderableType = ""
         self.log: list[Text] = []
+        self.caption = ""
         self.waiting = "waiting for samples"
         self._per_bucket = per_bucket
         self._further = further
         self._value_width = 3
 
     def add(
-        self, stream: str, values: Sequence[float], score: float, flag: bool, cause: str | None, t: int | None
+        self,
+        stream: str,
+        values: Sequence[float],
+        score: float,
+        flag: bool,
+        cause: str | None,
+        t: int | None,
+        missing: Sequence[int] = (),
     ) -> bool:
-        """Take an output of `stream` with the values to draw for it; say whether it raised the flag."""
+        """Take an output of `stream` with the values to draw for it; say whether it raised the flag.
+
+        `missing` are the channels that the sample lacked: their values get a mark.
+        """
         lane = self.lanes.get(stream)
         if lane is None:
             for i in range(len(self.channels), len(values)):
@@ -73,7 +87,11 @@ class Board:
         if cause is not None:
             name = cause.partition(":")[0]
             blamed = self.channels.index(name) if name in self.channels else None
-        return lane.add(Reading(values, score, flag, cause, t, blamed))
+        return lane.add(Reading(values, score, flag, cause, t, blamed, tuple(missing)))
+
+    def remove(self, stream: str) -> None:
+        """Take a stream that is no more off the board."""
+        self.lanes.pop(stream, None)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self.heading
@@ -85,14 +103,22 @@ class Board:
         room = height - AROUND - len(lanes)
         log_lines = min(len(self.log), LOG_LINES, max(room, 3))
         shown = _choose(lanes, max(1, height - AROUND - log_lines))
-        yield self._table(shown, len(_shared_prefix(list(self.lanes))), options.max_width)
+        table, unseen = self._table(shown, len(_shared_prefix(list(self.lanes))), options.max_width)
+        yield table
         hidden = len(lanes) - len(shown)
-        yield Text(f"and {hidden} more streams; a taller terminal shows them" if hidden else "", "dim")
+        notes = [f"and {hidden} more streams; a taller terminal shows them"] if hidden else []
+        if unseen:
+            notes.append(f"not shown: {', '.join(unseen)}; a wider terminal shows them")
+        more = "; ".join(notes) or self.caption
+        yield Text(more, "dim", no_wrap=True, overflow="ellipsis")
         yield from self.log[len(self.log) - log_lines :]
 
-    def _table(self, lanes: list[Lane], shared: int, width: int) -> Table:
+    def _table(self, lanes: list[Lane], shared: int, width: int) -> tuple[Table, list[str]]:
+        """The table, and the names of the channels for which there is no room."""
         names = min(max([6, *(len(lane.stream) - shared for lane in lanes)]), 20)
-        shown = [number(track.value) for lane in lanes for track in lane.tracks]
+        shown = [
+            number(track.value) + MISSING * (i in lane.missing) for lane in lanes for i, track in enumerate(lane.tracks)
+        ]
         heads = [min(len(name), 6) for name in self.channels]
         # Growing only, so that columns do not jump as values gain and lose digits.
         self._value_width = max(self._value_width, *map(len, shown), *heads)
@@ -111,7 +137,7 @@ class Board:
             cells.append(Text(_score(lane.scores.value), "bold red" if lane.flag else ""))
             cells.append(_state(lane))
             table.add_row(*cells)
-        return table
+        return table, self.channels[channels:]
 
     def _columns(self, room: int) -> tuple[int, int]:
         """How many channels fit, and the width of each one's sparkline."""
@@ -169,7 +195,8 @@ def _channel(lane: Lane, i: int, spark: int) -> list[Text]:
     style = STYLES[i % len(STYLES)]
     track = lane.tracks[i]
     least = LEAST_STEPS * track.quantum if math.isfinite(track.quantum) else 0.0
-    value = Text(number(track.value), "dim" if math.isnan(track.value) else style)
+    lacks = i in lane.missing and not math.isnan(track.value)
+    value = Text(number(track.value) + (MISSING if lacks else ""), "dim" if lacks or math.isnan(track.value) else style)
     return [value, sparkline(track.marks(), spark, style, least)]
 
 

@@ -26,6 +26,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="The reply as JSON.")]
 StreamArgument = Annotated[str, typer.Argument(metavar="STREAM", help="A stream's id.")]
 
 
+TIMES = ("now", "started", "last_t", "last_recv")
+"""Keys whose values are times in ns."""
+
+
 def _ask(endpoint: str, timeout: float, op: str, *args: object) -> Any:
     from ..client import Control
 
@@ -52,8 +56,14 @@ def _lines(value: Any, indent: str = "") -> list[str]:
             for i, entry in enumerate(item):
                 lines += [f"{indent}{key} {i + 1}", *_lines(entry, indent + "  ")]
         else:
-            lines.append(f"{indent}{key:<16} {_shown(item)}")
+            lines.append(f"{indent}{key:<16} {_time(item) if key in TIMES else _shown(item)}")
     return lines
+
+
+def _time(item: object) -> str:
+    from .portrait import date
+
+    return date(item if isinstance(item, int) else None)
 
 
 def _shown(item: object) -> str:
@@ -115,7 +125,15 @@ def stream(
 
     Example: streamrnn ctl stream bed1 --json
     """
-    _print(_ask(control, timeout, "stream", stream), json)
+    facts = _ask(control, timeout, "stream", stream)
+    if json:
+        _print(facts, True)
+        return
+    from rich.console import Console
+
+    from .portrait import portrait
+
+    Console(highlight=False).print(portrait(facts))
 
 
 @ctl.command()

@@ -7,14 +7,27 @@ from typing import Annotated
 
 import typer
 
-from .options import ColumnsOption, ModelOption, StreamColumnOption, TimeOption, TimeUnitOption, WhereOption, layout_of
+from ..errors import ConfigError
+from .options import (
+    ColumnsOption,
+    DecimalCommaOption,
+    EncodingOption,
+    ModelOption,
+    SkipBadRowsOption,
+    StreamColumnOption,
+    TimeFormatOption,
+    TimeOption,
+    TimeUnitOption,
+    WhereOption,
+    layout_of,
+)
 
 __all__ = ["demo"]
 
 
 def demo(
     seconds: Annotated[float, typer.Option(min=1.0, help="How long it plays.")] = 60.0,
-    scene: Annotated[str, typer.Option(help="What is simulated: ward or market.")] = "ward",
+    scene: Annotated[str | None, typer.Option(show_default="ward", help="What is simulated: ward or market.")] = None,
     beds: Annotated[
         int | None, typer.Option("--beds", "--streams", min=1, max=1000, help="How many beds or symbols.")
     ] = None,
@@ -22,7 +35,9 @@ def demo(
         float | None,
         typer.Option(min=0.1, help="Times faster than time. Default: what shows 20 minutes, at least 10."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed plays the same feed.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, show_default="0", help="The same seed plays the same feed.")
+    ] = None,
     model: ModelOption = "adaptive",
     feed: Annotated[
         list[Path] | None,
@@ -33,6 +48,10 @@ def demo(
     time_unit: TimeUnitOption = None,
     stream_column: StreamColumnOption = None,
     where: WhereOption = None,
+    encoding: EncodingOption = "utf-8",
+    decimal_comma: DecimalCommaOption = False,
+    time_format: TimeFormatOption = None,
+    skip_bad_rows: SkipBadRowsOption = False,
     headless: Annotated[bool, typer.Option("--headless", help="Plain lines instead of the live view.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Only the summary, as one JSON object.")] = False,
     svg: Annotated[
@@ -52,13 +71,27 @@ def demo(
     from .stage import Stage
 
     if feed:
-        layout = layout_of(time=time, time_unit=time_unit, columns=columns, stream_column=stream_column, where=where)
+        simulation = {"--scene": scene, "--beds": beds, "--seed": seed}
+        meant = [name for name, value in simulation.items() if value is not None]
+        if meant:
+            raise ConfigError(f"{' and '.join(meant)} would change a simulation, and --feed plays files: leave one out")
+        layout = layout_of(
+            time=time,
+            time_unit=time_unit,
+            columns=columns,
+            stream_column=stream_column,
+            where=where,
+            encoding=encoding,
+            decimal_comma=decimal_comma,
+            time_format=time_format,
+            skip_bad_rows=skip_bad_rows,
+        )
         what = recorded(feed, layout, seconds, speed)
     else:
-        what = simulated(scene, beds, seconds, speed, seed)
+        what = simulated(scene or "ward", beds, seconds, speed, seed or 0)
     if model != ADAPTIVE:
         check_width(load(model), what.channels)
     arguments = ["--features", ",".join(what.channels)] if model == ADAPTIVE else [model]
-    facts = {"model": model, "seed": None if feed else seed, "speed": what.rate.speed}
+    facts = {"model": model, "seed": None if feed else seed or 0, "speed": what.rate.speed}
     stage = Stage(what, seconds, arguments, facts, None if svg is None else Picture(svg))
     return stage.run(live=not headless and not json, as_json=json)

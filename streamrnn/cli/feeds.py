@@ -10,6 +10,8 @@ import csv
 import gzip
 import io
 import math
+import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from typing import NamedTuple
 from ..errors import ConfigError, Malformed, StreamRNNError
 from .times import TIME_NAME, TimeParser, time_parser
 
-__all__ = ["Layout", "Recording", "Row"]
+__all__ = ["STDIN", "Layout", "Recording", "Row"]
 
 LARGEST = 3.4028235677973366e38
 """The smallest number that float32 rounds to infinity."""
@@ -30,6 +32,11 @@ GZIP = b"\x1f\x8b"
 """What a gzipped file begins with (RFC 1952)."""
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "-"})
+
+POINTLESS = re.compile(r"[+-]?\d+,\d+")
+"""A number with a decimal comma."""
+
+STDIN = Path("-")
 
 NO_TIME = "none"
 """What `--time` says when a file has no times."""
@@ -48,7 +55,9 @@ class Layout:
     """What the user said about the columns; None means: find out.
 
     `time` is a column's name or "none"; `unit` one of s, ms, us, ns, iso; `streams` names each file's stream;
-    `stream_column` the column that does; `where` keeps the rows whose cells equal the given text.
+    `stream_column` the column that does; `where` keeps the rows whose cells equal the given text. `encoding` is the
+    files'; `decimal_comma` reads 36,6 as a number; `time_format` is that of `datetime.strptime`; `skip_bad_rows` leaves
+    out rows that cannot be read, and counts them.
     """
 
     time: str | None = None
@@ -57,13 +66,18 @@ class Layout:
     streams: tuple[str, ...] = ()
     stream_column: str | None = None
     where: tuple[tuple[str, str], ...] = ()
+    encoding: str = "utf-8"
+    decimal_comma: bool = False
+    time_format: str | None = None
+    skip_bad_rows: bool = False
 
 
 class Recording:
     """CSV files, plain or gzipped, opened together and played as one feed.
 
-    `columns` are the names of the values in every row, `timed` says whether rows carry a time, and `several`
-    whether there may be more than one stream. A context manager: leaving it closes the files.
+    `columns` are the names of the values in every row, `timed` says whether rows carry a time, `several` whether
+    there may be more than one stream, and `streams` names them, or is None where a column does. A context manager:
+    leaving it closes the files.
 
     Raises ConfigError for a column that is not there and OSError for a file that cannot be read, on opening;
     Malformed, naming file, line and column, while the rows are read.
@@ -71,6 +85,7 @@ class Recording:
 
     def __init__(self, paths: Sequence[Path], layout: Layout) -> None:
         self._close = ExitStack()
+        self._where = layout.where
         names = _stream_names(paths, layout)
         try:
             self._tables = [_Table(path, layout, name, self._close) for path, name in zip(paths, names, strict=True)]
@@ -93,16 +108,40 @@ class Recording:
                 )
         self.columns = first.columns
         self.timed = first.timed
+        self.streams = None if layout.stream_column is not None else names
         self.several = len(self._tables) > 1 or layout.stream_column is not None
-        self.bytes_total = sum(table.path.stat().st_size for table in self._tables)
+        self.bytes_total = sum(table.size() for table in self._tables)
 
     @property
     def bytes_read(self) -> int:
         """How far into the files the rows have come, of `bytes_total`."""
         return sum(table.position() for table in self._tables)
 
+    @property
+    def skipped(self) -> int:
+        """How many rows were left out so far."""
+        return sum(table.skipped for table in self._tables)
+
+    @property
+    def first_skipped(self) -> Malformed | None:
+        """What was wrong with the first row that was left out."""
+        return next((table.first_skipped for table in self._tables if table.first_skipped is not None), None)
+
     def rows(self) -> Iterator[Row]:
-        """The rows of all files in order of time; without times, one of each file in turn."""
+        """The rows of all files in order of time; without times, one of each file in turn.
+
+        Raises ConfigError at the end where there were rows and `where` let none of them pass.
+        """
+        passed = False
+        for row in self._merged():
+            passed = True
+            yield row
+        if not passed and self._where and any(table.held_rows for table in self._tables):
+            wanted = " and ".join(f"{name}={value}" for name, value in self._where)
+            names = ", ".join(str(table.path) for table in self._tables)
+            raise ConfigError(f"no row of {names} has {wanted}: see how the cells are written, and mend --where")
+
+    def _merged(self) -> Iterator[Row]:
         if len(self._tables) == 1:
             return self._tables[0].rows()
         if self.timed:
@@ -138,7 +177,11 @@ def _stream_names(paths: Sequence[Path], layout: Layout) -> list[str]:
             f"--stream was given {len(layout.streams)} times for {len(paths)} files: give it once a file, "
             "or leave it out and the files' names are used"
         )
-    names = list(layout.streams) or [path.name.removesuffix(".gz").removesuffix(".csv") for path in paths]
+    if paths.count(STDIN) > 1:
+        raise ConfigError("- was given twice: standard input can be read once")
+    names = list(layout.streams) or [
+        "stdin" if path == STDIN else path.name.removesuffix(".gz").removesuffix(".csv") for path in paths
+    ]
     if layout.stream_column is None:
         for name in names:
             if names.count(name) > 1:
@@ -152,12 +195,21 @@ class _Table:
     def __init__(self, path: Path, layout: Layout, stream: str, close: ExitStack) -> None:
         self.path = path
         self._stream = stream
-        self._raw = close.enter_context(path.open("rb"))
-        self._packed = self._raw.read(2) == GZIP
-        self._raw.seek(0)
+        self._raw: io.BufferedReader = (
+            sys.stdin.buffer if path == STDIN else close.enter_context(path.open("rb"))  # type: ignore[assignment]
+        )
+        self._packed = self._raw.peek(2)[:2] == GZIP
         binary = gzip.GzipFile(fileobj=self._raw) if self._packed else self._raw
-        self._text = close.enter_context(io.TextIOWrapper(binary, encoding="utf-8-sig", newline=""))
+        self._encoding = layout.encoding
+        encoding = "utf-8-sig" if layout.encoding == "utf-8" else layout.encoding
+        self._text = close.enter_context(io.TextIOWrapper(binary, encoding=encoding, newline=""))
         self._read = 0
+        self._comma = layout.decimal_comma
+        self._time_format = layout.time_format
+        self._skip = layout.skip_bad_rows
+        self.skipped = 0
+        self.first_skipped: Malformed | None = None
+        self.held_rows = False
         self._line = 1
         header = self._header()
         self._header_width = len(header)
@@ -173,6 +225,8 @@ class _Table:
             self._at = [_index(path, header, name) for name in layout.columns]
         if not self._at:
             raise ConfigError(f"{path} has no column of values: it holds {', '.join(header)}")
+        for i in self._at:
+            _index(path, header, header[i])  # refuses a name that is there twice
         self.header = header
         self.columns = tuple(header[i] for i in self._at)
         self._needed = 1 + max(
@@ -186,7 +240,13 @@ class _Table:
 
     def position(self) -> int:
         """Bytes of the file that the rows have come to, about."""
+        if not self._raw.seekable():
+            return 0
         return self._raw.tell() if self._packed else min(self._read, self._raw.tell())
+
+    def size(self) -> int:
+        """Bytes of the file; 0 where it is a pipe."""
+        return self.path.stat().st_size if self._raw.seekable() and self.path != STDIN else 0
 
     def _lines(self) -> Iterator[str]:
         for line in self._text:
@@ -195,28 +255,40 @@ class _Table:
 
     def rows(self) -> Iterator[Row]:
         """The rows that pass `where`, blank lines left out."""
-        at, where, time_at, stream_at = self._at, self._where, self._time_at, self._stream_at
-        stream = self._stream
         for cells in self._cells():
-            if len(cells) < self._needed:
-                if not cells:
-                    continue
-                raise Malformed(
-                    f"{self.path}:{self._line}: {len(cells)} cells where the first line names "
-                    f"{self._header_width} columns"
-                )
-            if where and any(cells[i] != value for i, value in where):
+            if not cells:
                 continue
+            self.held_rows = True
             try:
-                x = [float(cells[i]) for i in at]
-            except ValueError:
-                x = [self._number(cells, i) for i in at]
-            for i, value in zip(at, x, strict=True):
-                if not -LARGEST < value < LARGEST and not math.isnan(value):
-                    raise self._bad(i, f"{cells[i]!r} is beyond float32, whose largest number is 3.4e38")
-            if stream_at is not None:
-                stream = cells[stream_at].strip()
-            yield Row(None if time_at is None else self._time(cells[time_at]), stream, x)
+                row = self._row(cells)
+            except Malformed as error:
+                if not self._skip:
+                    raise
+                self.skipped += 1
+                self.first_skipped = self.first_skipped or error
+                continue
+            if row is not None:
+                yield row
+
+    def _row(self, cells: list[str]) -> Row | None:
+        """The row that these cells are; None where it does not pass `where`."""
+        if len(cells) < self._needed:
+            raise Malformed(
+                f"{self.path}:{self._line}: {len(cells)} cells where the first line names {self._header_width} columns"
+            )
+        if any(cells[i] != value for i, value in self._where):
+            return None
+        try:
+            if self._comma:
+                raise ValueError
+            x = [float(cells[i]) for i in self._at]
+        except ValueError:
+            x = [self._number(cells, i) for i in self._at]
+        for i, value in zip(self._at, x, strict=True):
+            if not -LARGEST < value < LARGEST and not math.isnan(value):
+                raise self._bad(i, f"{cells[i]!r} is beyond float32, whose largest number is 3.4e38")
+        stream = self._stream if self._stream_at is None else cells[self._stream_at].strip()
+        return Row(None if self._time_at is None else self._time(cells[self._time_at]), stream, x)
 
     def _cells(self) -> Iterator[list[str]]:
         """The file's rows as text; `_line` is the line where the last one ended."""
@@ -226,30 +298,38 @@ class _Table:
                 self._line = started + self._reader.line_num
                 yield cells
         except UnicodeDecodeError:
-            raise Malformed(f"{self.path}: after line {self._line} is a byte that is not UTF-8") from None
+            raise Malformed(f"{self.path}: after line {self._line} is {self._strange()}") from None
         except (csv.Error, EOFError, gzip.BadGzipFile) as error:
             raise Malformed(f"{self.path}: unreadable after line {self._line}: {error}") from None
 
     def _header(self) -> list[str]:
         try:
             line = self._text.readline()
-        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+        except UnicodeDecodeError:
+            raise Malformed(f"{self.path}: in its first line is {self._strange()}") from None
+        except (EOFError, gzip.BadGzipFile) as error:
             raise Malformed(f"{self.path} is not a CSV file: {error}") from None
         self._read += len(line)
         if not line.strip():
             raise Malformed(f"{self.path} is empty: its first line must name the columns")
-        delimiter = max(",;\t", key=line.count)
+        delimiter = max(";\t" if self._comma else ",;\t", key=line.count)
         header = [name.strip() for name in next(csv.reader([line], delimiter=delimiter))]
         if all(_is_number(name) for name in header):
             raise Malformed(f"{self.path}:1: the first line must name the columns, and it holds numbers")
-        self._reader = csv.reader(self._lines(), delimiter=delimiter)
+        self._reader = csv.reader(self._lines(), delimiter=delimiter, strict=True)  # refuses a quote that never ends
         return header
 
+    def _strange(self) -> str:
+        other = "latin-1" if self._encoding == "utf-8" else "utf-8"
+        return f"a byte that is not {self._encoding.upper()}: name the file's encoding, as in --encoding {other}"
+
     def _time(self, cell: str) -> int:
+        if self._comma and POINTLESS.fullmatch(cell.strip()):
+            cell = cell.replace(",", ".")
         if self._to_ns is None:
             assert self._time_at is not None
             try:
-                self._to_ns = time_parser(self.header[self._time_at], self._unit, cell)
+                self._to_ns = time_parser(self.header[self._time_at], self._unit, cell, self._time_format)
             except StreamRNNError as error:
                 raise self._bad(self._time_at, str(error)) from None
         try:
@@ -262,10 +342,16 @@ class _Table:
         cell = cells[i].strip()
         if cell.lower() in MISSING:
             return math.nan
+        if self._comma:
+            if "." in cell:
+                raise self._bad(i, f"{cell!r} has a point: with --decimal-comma numbers are written like 36,6")
+            cell = cell.replace(",", ".")
         try:
             return float(cell)
         except ValueError:
-            raise self._bad(i, f"{cell!r} is not a number; choose the columns with --columns") from None
+            remedy = "is its comma a decimal one? then --decimal-comma" if POINTLESS.fullmatch(cell) else ""
+            remedy = remedy or "choose the columns with --columns"
+            raise self._bad(i, f"{cell!r} is not a number; {remedy}") from None
 
     def _bad(self, i: int, what: str) -> Malformed:
         return Malformed(f"{self.path}:{self._line}: column {self.header[i]!r}: {what}")

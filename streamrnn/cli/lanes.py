@@ -55,7 +55,7 @@ class Track:
 class Reading:
     """One output as a view takes it: the values to draw, and what the daemon made of them.
 
-    `blamed` is the channel that the cause names; None where it names none.
+    `blamed` is the channel that the cause names, None where it names none; `missing` are the channels without a value.
     """
 
     values: Sequence[float]
@@ -64,6 +64,7 @@ class Reading:
     cause: str | None
     t: int | None
     blamed: int | None = None
+    missing: tuple[int, ...] = ()
 
 
 class Lane:
@@ -79,6 +80,7 @@ class Lane:
         self.cause: str | None = None
         self.t: int | None = None
         self.raised_at: int | None = None
+        self.missing: tuple[int, ...] = ()
 
     def add(self, reading: Reading) -> bool:
         """Take one output and say whether it raised the flag."""
@@ -87,7 +89,7 @@ class Lane:
             self.flags += 1
             self.raised_at = reading.t
         self.samples += 1
-        self.flag, self.t = reading.flag, reading.t
+        self.flag, self.t, self.missing = reading.flag, reading.t, reading.missing
         self.cause = reading.cause if reading.flag else None
         self.scores.add(reading.score, reading.flag)
         for i, (track, value) in enumerate(zip(self.tracks, reading.values, strict=False)):

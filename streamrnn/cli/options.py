@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 from typing import Annotated
 
@@ -13,20 +14,26 @@ from .times import UNITS
 
 __all__ = [
     "ColumnsOption",
+    "DecimalCommaOption",
+    "EncodingOption",
     "FilesArgument",
+    "ForceOption",
     "ModelOption",
     "OutputsOption",
+    "SkipBadRowsOption",
     "StreamColumnOption",
     "StreamOption",
+    "TimeFormatOption",
     "TimeOption",
     "TimeUnitOption",
     "WhereOption",
     "layout_of",
 ]
 
+ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Replace OUT if it is there.")]
 FilesArgument = Annotated[
     list[Path],
-    typer.Argument(metavar="FILE...", help="CSV files, gzipped or not, with a line of names."),
+    typer.Argument(metavar="FILE...", help="CSV files, gzipped or not, with a line of names; - is stdin."),
 ]
 StreamOption = Annotated[
     list[str] | None,
@@ -49,8 +56,22 @@ TimeUnitOption = Annotated[
     typer.Option(
         "--time-unit",
         metavar="UNIT",
-        help="s, ms, us, ns or iso. Default: the column's name, or the size of its numbers, tells.",
+        help="s, ms, us, ns or iso. Default: the column's name, or the size of its numbers, tells. "
+        "A date without a zone is UTC.",
     ),
+]
+TimeFormatOption = Annotated[
+    str | None,
+    typer.Option("--time-format", metavar="FORMAT", help="How dates are written, as in '%d/%m/%Y %H:%M:%S'."),
+]
+EncodingOption = Annotated[
+    str, typer.Option("--encoding", metavar="NAME", help="The files' encoding, such as latin-1.")
+]
+DecimalCommaOption = Annotated[
+    bool, typer.Option("--decimal-comma", help="Numbers are written like 36,6, and cells end with ; or a tab.")
+]
+SkipBadRowsOption = Annotated[
+    bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be read, and say how many.")
 ]
 ColumnsOption = Annotated[
     str | None,
@@ -77,10 +98,21 @@ def layout_of(
     time_unit: str | None = None,
     columns: str | None = None,
     where: list[str] | None = None,
+    encoding: str = "utf-8",
+    decimal_comma: bool = False,
+    time_format: str | None = None,
+    skip_bad_rows: bool = False,
 ) -> Layout:
     """The options' text as a `Layout`; ConfigError for what cannot be meant."""
     if time_unit is not None and time_unit not in UNITS:
         raise ConfigError(f"--time-unit {time_unit!r} is none of {', '.join(UNITS)}")
+    if time_format is not None and time_unit is not None:
+        raise ConfigError("--time-unit and --time-format both say how times are written: give one of them")
+    try:
+        encoding = codecs.lookup(encoding).name
+        "".encode(encoding)  # which is no encoding of text raises LookupError here
+    except LookupError:
+        raise ConfigError(f"--encoding {encoding!r} is not known: utf-8, latin-1, cp1252 and utf-16 are") from None
     names = None if columns is None else tuple(name.strip() for name in columns.split(",") if name.strip())
     if names == ():
         raise ConfigError("--columns names no column: write it like --columns hr,spo2")
@@ -97,4 +129,8 @@ def layout_of(
         streams=tuple(streams or ()),
         stream_column=stream_column,
         where=tuple(pairs),
+        encoding=encoding,
+        decimal_comma=decimal_comma,
+        time_format=time_format,
+        skip_bad_rows=skip_bad_rows,
     )

@@ -74,6 +74,10 @@ class Pace:
                 return
             time.sleep(min(left, NAP))
 
+    def shift(self, seconds: float) -> None:
+        """Put off all that is still to come: the feed stood still for so long."""
+        self._began += seconds
+
     def _offset(self, t: int | None) -> float:
         """Seconds from the first sample to this one."""
         if self.rate.per_second is not None:

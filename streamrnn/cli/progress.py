@@ -34,7 +34,7 @@ def tracked(rows: Iterable[Item], recording: Recording, doing: str) -> Iterator[
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(doing, total=recording.bytes_total, done="")
+        task = bar.add_task(doing, total=recording.bytes_total or None, done="")
         began = last = time.monotonic()
         for count, row in enumerate(rows, start=1):
             yield row

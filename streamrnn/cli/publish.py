@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from ..errors import Timeout
-from ..wire.endpoints import INGEST
+from ..wire.endpoints import INGEST, OUTPUTS
 from .feeds import Recording
+from .notice import count, say, say_skipped
 from .options import (
     ColumnsOption,
+    DecimalCommaOption,
+    EncodingOption,
     FilesArgument,
+    SkipBadRowsOption,
     StreamColumnOption,
     StreamOption,
+    TimeFormatOption,
     TimeOption,
     TimeUnitOption,
     WhereOption,
     layout_of,
 )
-from .pace import Pace, Rate
+from .pace import Rate
 
 __all__ = ["publish"]
 
@@ -28,6 +31,13 @@ __all__ = ["publish"]
 def publish(
     files: FilesArgument,
     endpoint: Annotated[str, typer.Option(metavar="ENDPOINT", help="Where the daemon takes samples in.")] = INGEST,
+    outputs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENDPOINT",
+            help="Where the daemon answers. Default: its usual endpoint, if --endpoint is not given; else unchecked.",
+        ),
+    ] = None,
     rate: Annotated[
         str, typer.Option(metavar="RATE", help="1x, 10x (times as recorded), 200/s (samples) or max.")
     ] = "1x",
@@ -37,20 +47,25 @@ def publish(
     time_unit: TimeUnitOption = None,
     columns: ColumnsOption = None,
     where: WhereOption = None,
+    encoding: EncodingOption = "utf-8",
+    decimal_comma: DecimalCommaOption = False,
+    time_format: TimeFormatOption = None,
+    skip_bad_rows: SkipBadRowsOption = False,
     timeout: Annotated[
-        float, typer.Option(min=0.0, metavar="SECONDS", help="How long to wait for a daemon to listen.")
+        float, typer.Option(min=0.0, metavar="SECONDS", help="How long to wait for a daemon, at first and in between.")
     ] = 10.0,
 ) -> int:
     """Play CSV files as live feeds.
 
-    All files are played at once, in the order of their times.
+    All files are played at once, in the order of their times. At the end it says how many samples
+    the daemon answered and which it refused; exit status 1 unless it answered all.
 
     Example: streamrnn publish bed1.csv --stream bed1 --time time_s --columns hr,spo2 --rate 10x
     """
-    from ..client import Publisher
+    from .delivery import Delivery
     from .progress import tracked
 
-    pace = Pace(Rate.parse(rate))
+    speed = Rate.parse(rate)
     layout = layout_of(
         streams=stream,
         stream_column=stream_column,
@@ -58,19 +73,19 @@ def publish(
         time_unit=time_unit,
         columns=columns,
         where=where,
+        encoding=encoding,
+        decimal_comma=decimal_comma,
+        time_format=time_format,
+        skip_bad_rows=skip_bad_rows,
     )
-    with Recording(files, layout) as recording, Publisher(endpoint) as publisher:
-        pace.check(recording.timed)
+    listen = outputs if outputs is not None else OUTPUTS if endpoint == INGEST else None
+    with Recording(files, layout) as recording, Delivery(endpoint, listen, recording.streams, speed, timeout) as way:
+        way.pace.check(recording.timed)
         try:
-            publisher.wait(timeout)
-        except Timeout:
-            raise Timeout(
-                f"nobody listens at {endpoint} after {timeout:g} s: start a daemon with streamrnn serve"
-            ) from None
-        sent = 0
-        for row in tracked(recording.rows(), recording, "publishing"):
-            pace.wait(row.t)
-            publisher.send(row.stream, row.x, t=row.t)
-            sent += 1
-    print(f"{sent} samples sent", file=sys.stderr)
+            way.play(tracked(recording.rows(), recording, "publishing"))
+        except KeyboardInterrupt:
+            say(f"interrupted: {count(way.sent, 'sample')} sent")
+            raise
+        say_skipped(recording.skipped, recording.first_skipped)
+        say(way.report())
     return 0

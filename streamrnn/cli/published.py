@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 
@@ -11,9 +11,12 @@ from rich.text import Text
 
 from ..wire.messages import BlockOutput, Event, Flag, Output, Published
 
-__all__ = ["as_json", "as_line", "concerning"]
+__all__ = ["Folded", "as_json", "as_line", "concerning"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+REPEATING = frozenset({"rejected", "late", "duplicate", "gap"})
+"""Kinds of events that a faulty publisher causes with every sample."""
 
 TYPES = {Output: "out", Flag: "flag", Event: "event"}
 
@@ -29,9 +32,14 @@ def concerning(prefix: str, messages: Iterable[Published]) -> Iterator[Output | 
                 yield single
 
 
-def as_json(message: Output | Flag | Event) -> str:
-    """One JSON object; `type` is out, flag or event, and keys without a value are left out."""
+def as_json(message: Output | Flag | Event, features: Sequence[str] = ()) -> str:
+    """One JSON object; `type` is out, flag or event, and keys without a value are left out.
+
+    `features` are the names of the values in `y`, where they are known.
+    """
     facts = {"type": TYPES[type(message)], **asdict(message)}
+    if isinstance(message, Output) and len(features) == len(message.y):
+        facts["features"] = list(features)
     return json.dumps({name: value for name, value in facts.items() if value is not None})
 
 
@@ -47,6 +55,51 @@ def as_line(message: Output | Flag | Event) -> Text | None:
         who = message.stream or "daemon"
         return Text.assemble((_clock(message.at), "dim"), f" {who} ", (message.kind, "cyan"), facts)
     return None
+
+
+class Folded:
+    """Lines for people, of which those that say the same again and again become one.
+
+    The first refusal, gap, late or duplicate sample of a stream is a line at once; those that follow it within
+    `window` seconds are counted, and told as a number.
+    """
+
+    def __init__(self, window: float = 2.0) -> None:
+        self._window = window
+        self._open: dict[tuple[str, str | None, object], tuple[float, int]] = {}
+
+    def lines(self, message: Output | Flag | Event, now: float) -> list[Text]:
+        """The lines to write for this message, at the time `now` in seconds of any clock."""
+        told = self.due(now)
+        if isinstance(message, Event) and message.kind in REPEATING:
+            key = (message.kind, message.stream, message.data.get("code"))
+            if key in self._open:
+                since, more = self._open[key]
+                self._open[key] = since, more + 1
+                return told
+            self._open[key] = now, 0
+        line = as_line(message)
+        return told if line is None else [*told, line]
+
+    def due(self, now: float) -> list[Text]:
+        """The lines for what was counted and whose time is over."""
+        told = []
+        for key, (since, more) in list(self._open.items()):
+            if now - since < self._window:
+                continue
+            if not more:
+                del self._open[key]
+                continue
+            self._open[key] = now, 0
+            kind, stream, code = key
+            line = Text.assemble("         ", f"{stream or 'daemon'} ", (kind, "cyan"))
+            told.append(line.append(f" {f'code={code} ' if code else ''}{more:,} more in {now - since:.0f} s"))
+        return told
+
+    def rest(self) -> list[Text]:
+        """The lines for all that was counted and not yet told."""
+        ends = max((since for since, _ in self._open.values()), default=0.0) + self._window
+        return self.due(ends)
 
 
 def _rows(block: BlockOutput) -> Iterator[Output]:

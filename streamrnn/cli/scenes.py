@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..simulate import Fault, Feed, market, ward
 from .feeds import Layout, Recording, Row
+from .notice import say_skipped
 from .pace import Rate
 
 __all__ = ["SCENES", "Scene", "recorded", "simulated"]
@@ -23,6 +24,10 @@ happen.
 SLOWEST = 10.0
 """A long demo is played at least this many times faster than time."""
 
+HEAVY_TAILS = (
+    "sizes of orders have heavy tails, which no fault causes and the detector flags: a limit that README.md names"
+)
+
 CALM = 300.0
 """Seconds of simulated time without faults at the beginning, or a quarter of a shorter demo."""
 
@@ -30,7 +35,7 @@ CALM = 300.0
 @dataclass(frozen=True)
 class Scene:
     """Rows to play at `rate`, the names and units of their values, and the faults in them (None: not
-    known).
+    known). `note` explains false flags.
     """
 
     title: str
@@ -42,6 +47,7 @@ class Scene:
     rate: Rate
     start_ns: int
     faults: tuple[Fault, ...] | None
+    note: str = ""
 
 
 def simulated(kind: str, streams: int | None, seconds: float, speed: float | None, seed: int) -> Scene:
@@ -54,9 +60,11 @@ def simulated(kind: str, streams: int | None, seconds: float, speed: float | Non
     if kind == "ward":
         feed = ward(beds=streams or 12, seconds=duration, seed=seed, calm=calm)
         noun = "simulated beds"
+        note = ""
     else:
         feed = market(symbols=streams or 6, seconds=duration, seed=seed, calm=calm)
         noun = "simulated symbols"
+        note = HEAVY_TAILS
     return Scene(
         title=f"{len(feed.streams)} {noun} at {faster:g}x",
         channels=feed.channels,
@@ -67,6 +75,7 @@ def simulated(kind: str, streams: int | None, seconds: float, speed: float | Non
         rate=Rate(speed=faster),
         start_ns=int(feed.t[0]) if len(feed) else 0,
         faults=feed.faults,
+        note=note,
     )
 
 
@@ -81,6 +90,7 @@ def recorded(paths: Sequence[Path], layout: Layout, seconds: float, speed: float
     with Recording(paths, layout) as recording:
         rows = list(recording.rows())
         columns, timed = recording.columns, recording.timed
+        say_skipped(recording.skipped, recording.first_skipped)
     if not rows:
         raise ConfigError(f"{', '.join(map(str, paths))}: no rows to play")
     first, last = rows[0].t or 0, max(row.t or 0 for row in rows)

@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .feeds import Layout, Recording, Row
+from .feeds import STDIN, Layout, Recording, Row
+from .notice import COMPILING, patience, say_skipped
 from .options import (
     ColumnsOption,
+    DecimalCommaOption,
+    EncodingOption,
     FilesArgument,
+    ForceOption,
     ModelOption,
+    SkipBadRowsOption,
     StreamColumnOption,
     StreamOption,
+    TimeFormatOption,
     TimeOption,
     TimeUnitOption,
     WhereOption,
@@ -39,8 +45,9 @@ def score(
     files: FilesArgument,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="OUT", help="A .csv or .parquet file; else CSV on stdout."),
+        typer.Option("--output", "-o", metavar="OUT", help="A .csv, .csv.gz or .parquet file; else CSV on stdout."),
     ] = None,
+    force: ForceOption = False,
     model: ModelOption = "adaptive",
     stream: StreamOption = None,
     stream_column: StreamColumnOption = None,
@@ -48,6 +55,10 @@ def score(
     time_unit: TimeUnitOption = None,
     columns: ColumnsOption = None,
     where: WhereOption = None,
+    encoding: EncodingOption = "utf-8",
+    decimal_comma: DecimalCommaOption = False,
+    time_format: TimeFormatOption = None,
+    skip_bad_rows: SkipBadRowsOption = False,
     capacity: Annotated[int, typer.Option(min=1, help="Streams alive at once, as in the daemon.")] = 10_000,
 ) -> int:
     """Score CSV files offline, to the same bits as the daemon.
@@ -58,7 +69,7 @@ def score(
     """
     from ..engine import Engine
     from .models import check_width, load
-    from .tables import Columns, open_table
+    from .tables import Columns, check_output, open_table
 
     layout = layout_of(
         streams=stream,
@@ -67,7 +78,13 @@ def score(
         time_unit=time_unit,
         columns=columns,
         where=where,
+        encoding=encoding,
+        decimal_comma=decimal_comma,
+        time_format=time_format,
+        skip_bad_rows=skip_bad_rows,
     )
+    if output is not None:
+        check_output(output, files, force)
     chosen = None if model == "adaptive" else load(model)
     with Recording(files, _for_model(layout, chosen, files)) as recording:
         network = chosen or load(model, recording.columns)
@@ -80,9 +97,11 @@ def score(
         admitted = _Admitted(tracked(recording.rows(), recording, "scoring"))
         batches = _batches(admitted, BATCH)
         first = next(batches, None)  # what is wrong with the first row is said before anything is written
-        with open_table(output, table_columns) as table:
+        with open_table(output, table_columns) as table, patience(COMPILING) as compiled:
             for rows in chain([] if first is None else [first], batches):
                 table.write(_scored(engine, rows))
+                compiled()
+        say_skipped(recording.skipped, recording.first_skipped)
     if admitted.refused:
         print(
             f"streamrnn: {admitted.refused} rows went back in time and were left out, as the daemon would "
@@ -132,7 +151,7 @@ def _scored(engine: Engine, rows: Sequence[Row]) -> Scored:
 
 def _for_model(layout: Layout, model: Model | None, files: Sequence[Path]) -> Layout:
     """A model file knows its columns by name: use those where the files have them and the user named none."""
-    if model is None or layout.columns is not None:
+    if model is None or layout.columns is not None or STDIN in files:  # which can be opened once
         return layout
     with Recording(files, layout) as recording:
         fits = set(model.spec.features) <= set(recording.columns)

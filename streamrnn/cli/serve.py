@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from .notice import COMPILING, patience
+
 __all__ = ["serve"]
 
 _WHERE = "Endpoints"
@@ -26,14 +28,30 @@ def serve(
     ] = None,
     ingest: Annotated[
         str | None,
-        typer.Option(metavar="ENDPOINT", help="Where samples come in.", rich_help_panel=_WHERE),
+        typer.Option(
+            show_default="tcp://127.0.0.1:5590",
+            metavar="ENDPOINT",
+            help="Where samples come in.",
+            rich_help_panel=_WHERE,
+        ),
     ] = None,
     outputs: Annotated[
         str | None,
-        typer.Option(metavar="ENDPOINT", help="Where answers, flags and events go out.", rich_help_panel=_WHERE),
+        typer.Option(
+            show_default="tcp://127.0.0.1:5591",
+            metavar="ENDPOINT",
+            help="Where answers, flags and events go out.",
+            rich_help_panel=_WHERE,
+        ),
     ] = None,
     control: Annotated[
-        str | None, typer.Option(metavar="ENDPOINT", help="Where requests are answered.", rich_help_panel=_WHERE)
+        str | None,
+        typer.Option(
+            show_default="tcp://127.0.0.1:5592",
+            metavar="ENDPOINT",
+            help="Where requests are answered.",
+            rich_help_panel=_WHERE,
+        ),
     ] = None,
     features: Annotated[
         str | None,
@@ -49,79 +67,136 @@ def serve(
             rich_help_panel=_ADAPTIVE,
         ),
     ] = None,
-    hidden: Annotated[int | None, typer.Option(metavar="N", help="Units.", rich_help_panel=_ADAPTIVE)] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed.", rich_help_panel=_ADAPTIVE)] = None,
+    hidden: Annotated[
+        int | None, typer.Option(show_default="64", metavar="N", help="Units.", rich_help_panel=_ADAPTIVE)
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(show_default="0", metavar="N", help="Seed.", rich_help_panel=_ADAPTIVE)
+    ] = None,
     max_width: Annotated[
-        int | None, typer.Option(metavar="N", help="Most channels of a learned width.", rich_help_panel=_ADAPTIVE)
+        int | None,
+        typer.Option(
+            show_default="64", metavar="N", help="Most channels of a learned width.", rich_help_panel=_ADAPTIVE
+        ),
     ] = None,
     max_widths: Annotated[
-        int | None, typer.Option(metavar="N", help="Most learned widths at once.", rich_help_panel=_ADAPTIVE)
+        int | None,
+        typer.Option(show_default="8", metavar="N", help="Most learned widths at once.", rich_help_panel=_ADAPTIVE),
     ] = None,
     capacity: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="Most streams; one more evicts the least recently used.", rich_help_panel=_STREAMS
+            show_default="10000",
+            metavar="N",
+            help="Most streams; one more evicts the least recently used.",
+            rich_help_panel=_STREAMS,
         ),
     ] = None,
     idle_ttl: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Forget a stream silent for so long.", rich_help_panel=_STREAMS),
+        typer.Option(
+            show_default="never",
+            metavar="SECONDS",
+            help="Forget a stream silent for so long.",
+            rich_help_panel=_STREAMS,
+        ),
     ] = None,
     stale_after: Annotated[
         float | None,
         typer.Option(
-            metavar="SECONDS", help="Publish an event for a stream silent for so long.", rich_help_panel=_STREAMS
+            show_default="never",
+            metavar="SECONDS",
+            help="Publish an event for a stream silent for so long.",
+            rich_help_panel=_STREAMS,
         ),
     ] = None,
     ring: Annotated[
-        int | None, typer.Option(metavar="N", help="Last samples kept for each stream.", rich_help_panel=_STREAMS)
+        int | None,
+        typer.Option(
+            show_default="16", metavar="N", help="Last samples kept for each stream.", rich_help_panel=_STREAMS
+        ),
     ] = None,
     max_message: Annotated[
-        int | None, typer.Option(metavar="BYTES", help="Largest message taken.", rich_help_panel=_LIMITS)
+        int | None,
+        typer.Option(show_default="1048576", metavar="BYTES", help="Largest message taken.", rich_help_panel=_LIMITS),
     ] = None,
     max_block: Annotated[
-        int | None, typer.Option(metavar="ROWS", help="Most rows in a block.", rich_help_panel=_LIMITS)
+        int | None,
+        typer.Option(show_default="65536", metavar="ROWS", help="Most rows in a block.", rich_help_panel=_LIMITS),
     ] = None,
     max_ahead: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="How far a time may be ahead of the clock.", rich_help_panel=_LIMITS),
+        typer.Option(
+            show_default="86400",
+            metavar="SECONDS",
+            help="How far a time may be ahead of the clock.",
+            rich_help_panel=_LIMITS,
+        ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Threads that step large bursts.", rich_help_panel=_LIMITS)
+        int | None,
+        typer.Option(show_default="1", metavar="N", help="Threads that step large bursts.", rich_help_panel=_LIMITS),
     ] = None,
     data_path: Annotated[
         str | None,
-        typer.Option(metavar="PATH", help="auto, compiled, or pyzmq, which is slower.", rich_help_panel=_LIMITS),
+        typer.Option(
+            show_default="auto",
+            metavar="PATH",
+            help="auto, compiled, or pyzmq, which is slower.",
+            rich_help_panel=_LIMITS,
+        ),
     ] = None,
     burst: Annotated[
-        int | None, typer.Option(metavar="N", help="Most messages stepped at once.", rich_help_panel=_LIMITS)
+        int | None,
+        typer.Option(show_default="256", metavar="N", help="Most messages stepped at once.", rich_help_panel=_LIMITS),
     ] = None,
     receive_queue: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Messages that may wait from each publisher.", rich_help_panel=_LIMITS),
+        typer.Option(
+            show_default="2000",
+            metavar="N",
+            help="Messages that may wait from each publisher.",
+            rich_help_panel=_LIMITS,
+        ),
     ] = None,
     send_queue: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Messages that may wait for each subscriber.", rich_help_panel=_LIMITS),
+        typer.Option(
+            show_default="100000",
+            metavar="N",
+            help="Messages that may wait for each subscriber.",
+            rich_help_panel=_LIMITS,
+        ),
     ] = None,
     event_rate: Annotated[
-        float | None, typer.Option(metavar="N", help="Events a second of each kind.", rich_help_panel=_LIMITS)
+        float | None,
+        typer.Option(show_default="100", metavar="N", help="Events a second of each kind.", rich_help_panel=_LIMITS),
     ] = None,
     event_burst: Annotated[
-        int | None, typer.Option(metavar="N", help="Events of a kind at once.", rich_help_panel=_LIMITS)
+        int | None,
+        typer.Option(show_default="1000", metavar="N", help="Events of a kind at once.", rich_help_panel=_LIMITS),
     ] = None,
     drain_timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="The longest that stopping takes.", rich_help_panel=_LOGS)
+        float | None,
+        typer.Option(
+            show_default="4", metavar="SECONDS", help="The longest that stopping takes.", rich_help_panel=_LOGS
+        ),
     ] = None,
     stats_interval: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Time between two lines of totals.", rich_help_panel=_LOGS),
+        typer.Option(
+            show_default="60", metavar="SECONDS", help="Time between two lines of totals.", rich_help_panel=_LOGS
+        ),
     ] = None,
     log_format: Annotated[
-        str | None, typer.Option(metavar="FORMAT", help="auto, human or json.", rich_help_panel=_LOGS)
+        str | None,
+        typer.Option(show_default="auto", metavar="FORMAT", help="auto, human or json.", rich_help_panel=_LOGS),
     ] = None,
     log_level: Annotated[
-        str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.", rich_help_panel=_LOGS)
+        str | None,
+        typer.Option(
+            show_default="info", metavar="LEVEL", help="debug, info, warning or error.", rich_help_panel=_LOGS
+        ),
     ] = None,
 ) -> int:
     """Run the daemon: samples in, outputs and anomaly flags out, one recurrent state per stream.
@@ -137,6 +212,7 @@ def serve(
     with warnings.catch_warnings():
         # The server's log says this, with its remedy, in one line.
         warnings.filterwarnings("ignore", "no folder for compiled code", RuntimeWarning)
-        from ..daemon import load_settings, run
+        with patience(COMPILING) as done:
+            from ..daemon import load_settings, run
 
-    return run(load_settings(config, **flags))
+            return run(load_settings(config, **flags), ready=done)

@@ -59,6 +59,8 @@ class Story:
         tally = self.tally
         played = min(played, self.seconds)
         top = Table.grid(padding=(0, 2, 0, 0))
+        for _ in range(4):
+            top.add_column(no_wrap=True, overflow="ellipsis")
         bar = ProgressBar(total=self.seconds, completed=played, width=16, complete_style="cyan", finished_style="cyan")
         top.add_row(
             Text("streamrnn", "bold"), self.scene.title, bar, Text(f"{played:.0f} of {self.seconds:.0f} s", "dim")
@@ -69,10 +71,11 @@ class Story:
         top_and_line.add_row(
             Text.assemble(
                 (quantity(tally.samples), "bold"),
-                f" samples  {quantity(tally.samples / max(played, 0.1))}/s  ",
+                " samples  ",
+                self._verdict(),  # before what a narrow terminal may cut
+                f"  {quantity(tally.samples / max(played, 0.1))}/s  ",
                 (duration(latency["p50"]), "bold"),
-                f" p50  {duration(latency['p99'])} p99  ",
-                self._verdict(),
+                f" p50  {duration(latency['p99'])} p99",
                 no_wrap=True,
                 overflow="ellipsis",
             )
@@ -102,7 +105,11 @@ class Story:
             kinds = ", ".join(f"{kind} {n['found']}/{n['injected']}" for kind, n in facts["by_kind"].items())
             found = f"{facts['found']} of {facts['injected']} found"
             table.add_row("faults", f"{found}: {kinds}" if kinds else "none was injected; let it play longer")
-            table.add_row("flags", f"{tally.flags}, of which {tally.false_flags} false")
+            blamed = ", ".join(f"{channel} {n}" for channel, n in tally.blamed.most_common())
+            false = f"{tally.flags}, of which {tally.false_flags} false"
+            table.add_row("flags", f"{false}: {blamed}" if blamed else false)
+            if tally.false_flags and self.scene.note:
+                table.add_row("", self.scene.note)
         else:
             table.add_row("flags", f"{tally.flags} (nobody knows the true faults of a recording)")
         whole, inside = facts["latency_us"], facts["daemon_us"]

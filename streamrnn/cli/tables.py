@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,7 +17,10 @@ import numpy.typing as npt
 
 from ..errors import ConfigError
 
-__all__ = ["Columns", "Scored", "Table", "open_table"]
+__all__ = ["Columns", "Scored", "Table", "check_output", "open_table"]
+
+ENDINGS = (".csv", ".csv.gz", ".parquet")
+"""What the name of a table may end in."""
 
 RESERVED = ("stream", "t", "score", "flag", "cause")
 
@@ -71,12 +75,32 @@ class Table(Protocol):
     ) -> None: ...
 
 
+def check_output(path: Path, inputs: Sequence[Path], force: bool, endings: tuple[str, ...] = ENDINGS) -> None:
+    """Raise ConfigError for an output that cannot be meant: one of the inputs, a file that is there already (unless
+    `force`), a name that ends in none of `endings`, or a folder that is not there.
+    """
+    if not path.name.lower().endswith(endings):
+        raise ConfigError(
+            f"{path}: the name must end in {' or '.join(filter(None, [', '.join(endings[:-1]), endings[-1]]))}"
+        )
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: there is no folder {str(path.parent)!r}: make it first")
+    if not path.exists():
+        return
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder: name a file in it")
+    if any(path.samefile(source) for source in inputs if source.exists()):
+        raise ConfigError(f"{path} is what is read: choose another name for what is written")
+    if not force:
+        raise ConfigError(f"{path} is there already: choose another name, or replace it with --force")
+
+
 def open_table(path: Path | None, columns: Columns) -> Table:
-    """A CSV file, or Parquet where the name ends so; None is CSV on stdout.
+    """A CSV file, gzipped or Parquet where the name ends so; None is CSV on stdout.
 
     Raises ConfigError where Parquet is wanted and pyarrow is not installed.
     """
-    if path is not None and path.suffix == ".parquet":
+    if path is not None and path.name.lower().endswith(".parquet"):
         return _Parquet(path, columns)
     return _Csv(path, columns)
 
@@ -92,7 +116,7 @@ class _Csv:
         file: TextIO = sys.stdout
         if path is not None:
             part = self._close.enter_context(_replacing(path))
-            file = self._close.enter_context(part.open("w", encoding="utf-8", newline=""))
+            file = self._close.enter_context(_text(part, packed=path.name.lower().endswith(".gz")))
         self._out = csv.writer(file, lineterminator="\n")
         self._out.writerow(columns.names)
 
@@ -118,15 +142,26 @@ class _Csv:
         self._close.__exit__(kind, error, trace)
 
 
+def _text(path: Path, packed: bool) -> TextIO:
+    if packed:
+        return gzip.open(path, "wt", encoding="utf-8", newline="")
+    return path.open("w", encoding="utf-8", newline="")
+
+
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """A file to write that becomes `path` only once all went well: no half a table is ever left behind."""
     part = path.with_name(path.name + ".part")
     try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        try:
+            yield part
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        if error.filename is not None and Path(error.filename) == part:
+            error.filename = str(path)  # the name that somebody gave
+        raise
 
 
 def _texts(values: npt.NDArray[np.float32]) -> list[str]:

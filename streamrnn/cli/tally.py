@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,7 @@ class Tally:
 
     A fault is found if a flag is raised on its stream from its start to `GRACE_NS` after its end; a flag that
     was raised in no fault's window is false. Without known faults (`faults=None`) no flag is false.
+    `blamed` counts the false ones by the channel that they name.
     """
 
     def __init__(self, faults: Sequence[Fault] | None) -> None:
@@ -42,6 +44,7 @@ class Tally:
         self.missing = 0
         self.flags = 0
         self.false_flags = 0
+        self.blamed: Counter[str] = Counter()
         self.found: dict[Fault, Alarm] = {}
         self.alarms: list[Alarm] = []
         self.played_to = -(2**63)
@@ -64,6 +67,8 @@ class Tally:
         alarm = Alarm(stream, t, cause, fault, fault is not None and fault not in self.found)
         if fault is None:
             self.false_flags += self.known
+            if self.known:
+                self.blamed[(cause or "unknown").partition(":")[0]] += 1
         elif alarm.first:
             self.found[fault] = alarm
         self.alarms.append(alarm)
@@ -85,6 +90,7 @@ class Tally:
             "injected": len(injected),
             "found": len(self.found),
             "false_flags": self.false_flags,
+            "false_by_channel": dict(self.blamed.most_common()),
             "by_kind": {
                 kind: {
                     "injected": sum(fault.kind == kind for fault in injected),

@@ -34,14 +34,18 @@ ISO = re.compile(
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-def time_parser(name: str, unit: str | None, first: str) -> TimeParser:
+def time_parser(name: str, unit: str | None, first: str, form: str | None = None) -> TimeParser:
     """What turns the cells of column `name` into ns; without a `unit` the name or the `first` cell decides.
+
+    `form` is a format of `datetime.strptime`, and then decides alone.
 
     >>> time_parser("time_s", None, "0")("1.000000001")
     1000000001
     >>> time_parser("timestamp", None, "2014-04-01 00:00:00")("1970-01-01 00:01")
     60000000000
     """
+    if form is not None:
+        return lambda cell: _ns(datetime.strptime(cell.strip(), form))
     if unit is None:
         ending = re.search(r"_(s|sec|seconds|ms|us|ns)$", name.lower())
         if ending:
@@ -67,7 +71,16 @@ def _by_magnitude(cell: str) -> str:
         size = abs(Decimal(cell.strip()))
         return next((unit for bound, unit in MAGNITUDE if size < bound), "ns")
     except ArithmeticError:
-        raise ConfigError(f"{cell!r} is neither a number nor a date like 2014-04-01 00:00:00") from None
+        raise ConfigError(
+            f"{cell!r} is neither a number nor a date like 2014-04-01 00:00:00; "
+            "for another way to write dates give it, as in --time-format '%d/%m/%Y %H:%M'"
+        ) from None
+
+
+def _ns(when: datetime) -> int:
+    """A date and time of Python; without a zone it is UTC."""
+    whole = when if when.tzinfo is not None else when.replace(tzinfo=timezone.utc)
+    return _in_range((whole - EPOCH) // timedelta(microseconds=1) * 1000)
 
 
 def _iso_ns(cell: str) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,13 +12,14 @@ import typer
 
 from ..errors import Timeout
 from ..wire.endpoints import CONTROL, OUTPUTS
+from .notice import say, wait_for_daemon
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
     from ..client import Subscriber
-    from ..wire.messages import Event, Flag, Output
+    from ..wire.messages import Published
     from .board import Board
 
 __all__ = ["watch"]
@@ -27,6 +29,11 @@ FRAME_SECONDS = 0.2
 
 ASK_SECONDS = 1.0
 """How long the daemon may take to tell the names of its channels."""
+
+RATE_SECONDS = 5.0
+"""The rate in the heading is that of so many seconds."""
+
+CAPTION = "each channel's next value as forecast; ? its value was missing now"
 
 LOG_KEPT = 50
 """Lines of the log that are kept."""
@@ -52,6 +59,8 @@ def watch(
     """Show a running daemon's outputs, flags and events.
 
     A live table in a terminal; lines with --flags or where the output is no terminal. Ctrl-C ends it.
+    The values in the table are the model's outputs: for a model that forecasts, each channel's next value.
+    What was measured is not published; streamrnn ctl stream shows a stream's last samples.
 
     Example: streamrnn watch ward3/ --flags
     """
@@ -69,80 +78,137 @@ def watch(
     if json or not lines:
         prefixes += [] if flags else [f"out/{prefix}", "block/"]
     with Subscriber(endpoint, prefixes, hwm=0) as subscriber:
-        subscriber.wait(timeout)
+        wait_for_daemon(subscriber.wait, endpoint, timeout)
         if json:
-            for message in islice(concerning(prefix, subscriber), count):
-                print(as_json(message), flush=True)
+            features = () if flags else _model(control)[0]
+            for message in islice(concerning(prefix, _unending(subscriber, endpoint)), count):
+                print(as_json(message, features), flush=True)
         elif lines:
-            _print_lines(islice(concerning(prefix, subscriber), count), console)
+            _print_lines(subscriber, endpoint, prefix, console, count)
         else:
             _show(subscriber, prefix, console, _board(control), f"streamrnn watch {endpoint}")
     return 0
 
 
-def _print_lines(messages: Iterable[Output | Flag | Event], console: Console) -> None:
-    from .published import as_line
+def _unending(subscriber: Subscriber, endpoint: str) -> Iterator[Published]:
+    """The messages, for ever; says on stderr when the connection is lost and when it is back."""
+    for message in _ticking(subscriber, endpoint):
+        if message is not None:
+            yield message
 
-    for message in messages:
-        line = as_line(message)
-        if line is not None:
+
+def _ticking(subscriber: Subscriber, endpoint: str) -> Iterator[Published | None]:
+    """The messages, and None where none came for the time of a frame."""
+    lost = False
+    while True:
+        try:
+            yield subscriber.recv(FRAME_SECONDS)
+            continue
+        except Timeout:
+            yield None
+        if subscriber.connected == lost:
+            lost = not lost
+            say(f"connection to {endpoint} lost; waiting for the daemon" if lost else "connected again")
+
+
+def _print_lines(subscriber: Subscriber, endpoint: str, prefix: str, console: Console, count: int | None) -> None:
+    """At most `count` lines for people, those that repeat each other folded."""
+    from .published import Folded, concerning
+
+    folded, told = Folded(), 0
+    try:
+        for tick in _ticking(subscriber, endpoint):
+            now = time.monotonic()
+            lines = folded.due(now)
+            for message in concerning(prefix, [] if tick is None else [tick]):
+                lines += folded.lines(message, now)
+            for line in lines:
+                console.print(line, soft_wrap=True)
+                told += 1
+                if told == count:
+                    return
+    except KeyboardInterrupt:
+        for line in folded.rest():
             console.print(line, soft_wrap=True)
+        raise
 
 
-def _board(control: str) -> Board:
-    """An empty board with the names of the model's outputs, if the daemon tells them."""
+def _model(control: str) -> tuple[tuple[str, ...], bool]:
+    """The names of the channels that the model forecasts, as far as the daemon tells them, and whether it does."""
     from ..client import Control
-    from .board import Board
 
     try:
         with Control(control, timeout=ASK_SECONDS, retries=0) as asking:
             model = asking.info()["model"]
     except Timeout:
-        return Board(())
-    forecasts = model.get("head", "forecast") == "forecast"  # the adaptive model of any width forecasts
-    return Board(model.get("features") or () if forecasts else (), further="x" if forecasts else "y")
+        return (), False
+    if model.get("head", "forecast") != "forecast":  # the adaptive model of any width forecasts
+        return (), False
+    return tuple(model.get("features") or ()), True
+
+
+def _board(control: str) -> Board:
+    """An empty board with the names of the model's outputs, if the daemon tells them."""
+    from .board import Board
+
+    names, forecasts = _model(control)
+    board = Board(names, further="x" if forecasts else "y")
+    board.caption = CAPTION if forecasts else ""
+    return board
 
 
 def _show(subscriber: Subscriber, prefix: str, console: Console, board: Board, title: str) -> None:
     """The live table, until Ctrl-C."""
     from rich.live import Live
 
-    from ..wire.messages import Output
-    from .published import as_line, concerning
+    from ..wire.messages import Event, Output
+    from .published import Folded, concerning
 
-    began = drawn = time.monotonic()
+    folded, drawn = Folded(), time.monotonic()
+    recent = deque([(drawn, 0)], maxlen=round(RATE_SECONDS / FRAME_SECONDS))
     samples = 0
-    try:
-        with Live(board, console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as view:
-            while True:
-                try:
-                    arrived = [subscriber.recv(FRAME_SECONDS)]
-                except Timeout:
-                    arrived = []
-                for message in concerning(prefix, arrived):
-                    if isinstance(message, Output):
-                        samples += 1
-                        board.add(message.stream, message.y, message.score, message.flag, message.cause, message.t)
-                    elif (line := as_line(message)) is not None:
-                        board.log = [*board.log[-LOG_KEPT:], line]
-                now = time.monotonic()
-                if now - drawn >= FRAME_SECONDS:
-                    drawn = now
-                    board.heading = _heading(title, board, samples, now - began)
-                    view.refresh()
-    except KeyboardInterrupt:
-        return
+    with Live(board, console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as view:
+        while True:
+            try:
+                arrived = [subscriber.recv(FRAME_SECONDS)]
+            except Timeout:
+                arrived = []
+            now = time.monotonic()
+            board.log += folded.due(now)
+            for message in concerning(prefix, arrived):
+                if isinstance(message, Output):
+                    samples += 1
+                    board.add(
+                        message.stream, message.y, message.score, message.flag, message.cause, message.t,
+                        message.missing,
+                    )  # fmt: skip
+                    continue
+                if isinstance(message, Event) and message.kind == "evicted" and message.stream is not None:
+                    board.remove(message.stream)
+                board.log += folded.lines(message, now)
+            if now - drawn >= FRAME_SECONDS:
+                drawn = now
+                board.log = board.log[-LOG_KEPT:]
+                began, before = recent[0]
+                recent.append((now, samples))
+                rate = (samples - before) / max(now - began, FRAME_SECONDS)
+                board.heading = _heading(title, board, samples, rate if subscriber.connected else None)
+                view.refresh()
 
 
-def _heading(title: str, board: Board, samples: int, seconds: float) -> Text:
+def _heading(title: str, board: Board, samples: int, rate: float | None) -> Text:
+    """One line; `rate` in samples a second is None while there is no connection."""
     from rich.text import Text
 
     from .board import quantity
 
     flagged = sum(lane.flag for lane in board.lanes.values())
+    pace = ("connection lost", "bold red") if rate is None else (f"{quantity(rate)}/s", "")
     return Text.assemble(
         (title, "bold"),
-        f"  {quantity(len(board.lanes))} streams  {quantity(samples)} samples  {quantity(samples / seconds)}/s  ",
+        f"  {quantity(len(board.lanes))} streams  {quantity(samples)} samples  ",
+        pace,
+        "  ",
         (f"{flagged} flagged", "bold red" if flagged else "dim"),
         no_wrap=True,
         overflow="ellipsis",

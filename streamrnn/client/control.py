@@ -80,13 +80,13 @@ class Control(Client):
 
     def ask(self, op: str, **args: object) -> dict[str, Any]:
         """The reply to any question, which may be asked again."""
-        return self._request(op, args, self.retries)
+        return self._request(op, args, self.retries, "")
 
     def command(self, op: str, **args: object) -> dict[str, Any]:
         """The reply to any command, which is sent once."""
-        return self._request(op, args, 0)
+        return self._request(op, args, 0, "; whether it was carried out is not known")
 
-    def _request(self, op: str, args: dict[str, object], retries: int) -> dict[str, Any]:
+    def _request(self, op: str, args: dict[str, object], retries: int, doubt: str) -> dict[str, Any]:
         body = encode_request(op, **args)
         for _ in range(retries + 1):
             self._socket.send(body)
@@ -95,9 +95,8 @@ class Control(Client):
                 return decode_reply(self._socket.recv())
             self._renew()
         waited = self.timeout * (retries + 1)
-        doubt = "" if retries else "; whether it was carried out is not known"
         raise Timeout(
-            f"no reply to {op} from {self.endpoint.address} within {waited:g} s{doubt}; "
+            f"nobody answered {op} at {self.endpoint.address} within {waited:g} s{doubt}; "
             "see whether the daemon runs and this is its control endpoint"
         )
 

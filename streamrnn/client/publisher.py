@@ -60,6 +60,7 @@ class Publisher(Client):
         self._socket.sndhwm = hwm
         self._socket.xpub_nodrop = True
         self.timeout = timeout
+        self._link = None if self.endpoint.bind else self._new_link()
         self._attach()
 
     @property
@@ -77,6 +78,24 @@ class Publisher(Client):
         """Whether the daemon's subscription to all samples has arrived."""
         self._listen()
         return self._open
+
+    @property
+    def connected(self) -> bool:
+        """Whether a daemon is connected now.
+
+        A publisher that has connected (not bound) keeps its subscription while its daemon is away, and `send` then
+        fills the queue; this tells the two apart.
+        """
+        if self._link is None:
+            return self.subscribed
+        return self._link.up()
+
+    def close(self) -> None:
+        """Send what waits, for at most `linger` seconds, and let go of the socket; a second call does nothing."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        super().close()
 
     def wait(self, timeout: float | None = None) -> None:
         """Return once the daemon's subscription has arrived; Timeout after `timeout` (or the publisher's)

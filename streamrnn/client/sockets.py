@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from ..wire.endpoints import Endpoint, parse_endpoint
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["Client", "Deadline"]
+__all__ = ["Client", "Deadline", "Link"]
 
 _HEARTBEAT_MS = 5_000
 """A peer whose machine went away without a word is noticed, and connected anew, after three times this."""
@@ -29,6 +30,42 @@ class Deadline:
     def left_ms(self) -> int | None:
         """Milliseconds left, never negative; None where there is no limit."""
         return None if self._end is None else max(0, round((self._end - time.monotonic()) * 1000))
+
+
+class Link:
+    """Whether the connection of a `socket` that is about to connect stands, told by libzmq.
+
+    Its queue is unlimited: a full one would hold up libzmq's own thread.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes], context: zmq.Context[Any]) -> None:
+        address = f"inproc://link-{id(self)}"
+        self._socket = socket
+        self._up = False
+        socket.monitor(address, zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self._told: zmq.Socket[bytes] = context.socket(zmq.PAIR)
+        self._told.rcvhwm = 0
+        self._told.connect(address)
+
+    def up(self) -> bool:
+        """Whether it stands now."""
+        while self._told.poll(0):
+            event = int.from_bytes(self._told.recv_multipart()[0][:2], sys.byteorder)
+            self._up = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+        return self._up
+
+    def wait(self, timeout: float) -> bool:
+        """Whether it stands within so many seconds."""
+        deadline = Deadline(timeout)
+        while not self.up():
+            if not self._told.poll(deadline.left_ms()):
+                return False
+        return True
+
+    def close(self) -> None:
+        """Ask no more. Before the socket is closed."""
+        self._socket.disable_monitor()
+        self._told.close(0)
 
 
 class Client:
@@ -49,6 +86,10 @@ class Client:
         socket.heartbeat_timeout = 3 * _HEARTBEAT_MS
         socket.ipv6 = "[" in self.endpoint.address
         return socket
+
+    def _new_link(self) -> Link | None:
+        """The link to watch; None for inproc, which tells nothing."""
+        return Link(self._socket, self._context) if self.endpoint.address.startswith(("tcp:", "ipc:")) else None
 
     def _attach(self) -> None:
         attach = self._socket.bind if self.endpoint.bind else self._socket.connect

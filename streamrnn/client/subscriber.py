@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from ..errors import BadTopic, ConfigError, Timeout
 from ..wire.endpoints import OUTPUTS
@@ -65,9 +64,7 @@ class Subscriber(Client):
         self._socket.rcvhwm = hwm
         for topic in topics:
             self._socket.subscribe(topic)
-        self._monitor: zmq.Socket[bytes] | None = None
-        if self.endpoint.address.startswith(("tcp:", "ipc:")):
-            self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        self._link = self._new_link()
         self._attach()
 
     def wait(self, timeout: float = 10.0) -> None:
@@ -76,14 +73,16 @@ class Subscriber(Client):
 
         What the daemon published before that is not received.
         """
-        if self._monitor is not None:
-            if not self._monitor.poll(round(timeout * 1000)):
-                raise Timeout(
-                    f"no daemon at {self.endpoint.address} within {timeout:g} s; "
-                    "start it (streamrnn serve) or name its outputs endpoint"
-                )
-            recv_monitor_message(self._monitor)
-            self._stop_monitor()
+        if self._link is not None and not self._link.wait(timeout):
+            raise Timeout(
+                f"no daemon at {self.endpoint.address} within {timeout:g} s; "
+                "start it (streamrnn serve) or name its outputs endpoint"
+            )
+
+    @property
+    def connected(self) -> bool:
+        """Whether a daemon is connected now; always true for a bound subscriber, to which several may connect."""
+        return self._link is None or self.endpoint.bind or self._link.up()
 
     def subscribe(self, prefix: str) -> None:
         """Receive also what begins with `prefix`."""
@@ -142,7 +141,6 @@ class Subscriber(Client):
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return None
-            self._stop_monitor()
             try:
                 message = decode_published(frames)
             except BadTopic:
@@ -157,16 +155,11 @@ class Subscriber(Client):
                 self._gaps.rows(message.streams)
             return message
 
-    def _stop_monitor(self) -> None:
-        if self._monitor is not None:
-            self._socket.disable_monitor()
-            self._monitor.close(linger=0)
-            self._monitor = None
-
     def close(self) -> None:
         """Let go of the socket; iteration over it ends."""
-        if not self.closed:
-            self._stop_monitor()
+        if self._link is not None:
+            self._link.close()
+            self._link = None
         super().close()
 
     def __iter__(self) -> Self:

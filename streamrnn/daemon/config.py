@@ -25,12 +25,15 @@ from ..transport.paths import Choice
 from ..wire.endpoints import CONTROL, INGEST, OUTPUTS, Endpoint, parse_endpoint
 from ..wire.messages import Limits
 
-__all__ = ["ADAPTIVE", "Settings", "load_settings"]
+__all__ = ["ADAPTIVE", "Settings", "load_settings", "unknown_variables"]
 
 ADAPTIVE = "adaptive"
 """The model that needs no file: it learns each stream as it runs."""
 
 _PREFIX = "STREAMRNN_"
+
+_OTHERS = ("config", "data")
+"""Variables of the environment that are no settings: the settings file, and the folder of recordings for tests."""
 
 _file: ContextVar[Path | None] = ContextVar("config file", default=None)
 
@@ -187,6 +190,19 @@ def load_settings(config: str | os.PathLike[str] | None = None, **flags: object)
         raise ConfigError(f"{path}: {error}") from None
     finally:
         _file.reset(token)
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> dict[str, str | None]:
+    """Variables of the environment that begin as ours do and set nothing, each with the name that was meant perhaps.
+
+    >>> unknown_variables({"STREAMRNN_CAPCITY": "500", "STREAMRNN_RING": "8"})
+    {'STREAMRNN_CAPCITY': 'STREAMRNN_CAPACITY'}
+    """
+    known = [*Settings.model_fields, *_OTHERS]
+    found = [name for name in (os.environ if environ is None else environ) if name.upper().startswith(_PREFIX)]
+    meant = {name: name[len(_PREFIX) :].lower() for name in sorted(found)}
+    nearest = {name: _nearest(option, known) for name, option in meant.items() if option not in known}
+    return {name: None if near is None else f"{_PREFIX}{near.upper()}" for name, near in nearest.items()}
 
 
 def _readable(path: Path) -> Path:

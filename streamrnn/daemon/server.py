@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..transport.outlet import Outlet
 from ..transport.paths import Companion, open_path
 from ..transport.sockets import Door, Marks, open_control, open_ingest, open_outputs
 from ..wire.control import MAX_REQUEST
-from .config import ADAPTIVE, Settings
+from .config import ADAPTIVE, Settings, unknown_variables
 from .control import Control
 from .logs import Log, make_log
 from .notify import notify
@@ -47,12 +48,19 @@ class _StoppedEarly(BaseException):
 class Server:
     """A daemon in the thread that calls `run`; `stop` may be called from any other.
 
-    `ready` is set once it serves, and `addresses` then has its endpoints by role, with the ports that were found.
-    A `context` of the caller's lets inproc:// endpoints meet; it is not closed.
+    `ready` is set once it serves, after which `on_ready` is called, and `addresses` then has its endpoints by role,
+    with the ports that were found. A `context` of the caller's lets inproc:// endpoints meet; it is not closed.
     """
 
-    def __init__(self, settings: Settings, log: Log | None = None, context: zmq.Context[Any] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        log: Log | None = None,
+        context: zmq.Context[Any] | None = None,
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
         self._context = context
+        self._on_ready = on_ready
         self.settings = settings
         self.log = log if log is not None else make_log(settings.log_format, settings.log_level)
         self.ready = threading.Event()
@@ -61,6 +69,7 @@ class Server:
         self._why: str | None = None
         self._started = time.time_ns()
         self._rejected: dict[str, int] = {}
+        self._told: dict[str, Any] = {}
 
     def stop(self, reason: str = "request") -> None:
         """Ask the server to publish what it has received, and to end."""
@@ -177,11 +186,13 @@ class Server:
         return engine
 
     def _announce(self) -> None:
-        fingerprint = None if self._model is None else self._model.fingerprint
         seconds = round((time.time_ns() - self._started) / 1e9, 3)
-        said = {"version": __version__, "model": self.settings.model, "fingerprint": fingerprint}
+        said = {"version": __version__, "model": self.settings.model}
+        if self._model is not None:  # each learned width has a fingerprint of its own
+            said["fingerprint"] = self._model.fingerprint
         self._outlet.events.daemon("ready", **said, **self.addresses)
         self.ready.set()
+        self._on_ready()
         notify("READY=1")
         self.log.info("ready", **said, **self.addresses, path=self._pump.name, pid=os.getpid(), seconds=seconds)
 
@@ -219,7 +230,10 @@ class Server:
         self._control.count_peers()
 
     def _log_totals(self) -> None:
-        self.log.info("totals", **self._totals())
+        totals = self._totals()
+        if totals != self._told:
+            self.log.info("totals", **totals)
+            self._told = totals
         rejected = self._outlet.counters.rejected
         if rejected != self._rejected:
             new = {code: n - self._rejected.get(code, 0) for code, n in rejected.items()}
@@ -308,6 +322,12 @@ def _model(settings: Settings) -> Model | None:
     return Model.load(path)
 
 
-def run(settings: Settings) -> int:
-    """Serve in this thread until a signal or a request stops it; returns the exit status."""
-    return Server(settings).run()
+def run(settings: Settings, ready: Callable[[], None] = lambda: None) -> int:
+    """Serve in this thread until a signal or a request stops it; returns the exit status.
+
+    `ready` is called once it serves.
+    """
+    server = Server(settings, on_ready=ready)
+    for name, near in unknown_variables().items():
+        server.log.warning("unknown_variable", name=name, hint=f"did you mean {near}?" if near else "it sets nothing")
+    return server.run()

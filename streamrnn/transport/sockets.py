@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket as unix
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import zmq
 
 from ..errors import ConfigError
 from ..wire.endpoints import Endpoint
+from .peers import WATCHED, Peers
 
 __all__ = ["Door", "Marks", "open_control", "open_ingest", "open_outputs"]
 
@@ -43,7 +45,7 @@ class Door:
         self.socket: zmq.Socket[bytes] = context.socket(kind)
         self.role = role
         self.addresses: list[str] = []
-        self.connected = 0
+        self._peers = Peers()
         self._context = context
         self._endpoints = endpoints
         self._monitor: zmq.Socket[bytes] | None = None
@@ -69,13 +71,18 @@ class Door:
         connected = len(self._endpoints) - len(bound)
         return int(self.socket.rcvhwm) * (connected + self.count_peers()) if connected else None
 
+    @property
+    def connected(self) -> int:
+        """How many peers were connected when they were last counted."""
+        return self._peers.connected
+
     def count_peers(self) -> int:
         """How many peers are connected now."""
         if self._monitor is not None:
             while self._monitor.poll(0):
-                event = int.from_bytes(self._monitor.recv_multipart()[0][:2], "little")
-                self.connected += 1 if event == zmq.EVENT_HANDSHAKE_SUCCEEDED else -1
-        return self.connected
+                told = self._monitor.recv_multipart()[0]  # event uint16, value uint32, native byte order
+                self._peers.told(int.from_bytes(told[:2], sys.byteorder), int.from_bytes(told[2:6], sys.byteorder))
+        return self._peers.connected
 
     def close(self, linger: float) -> None:
         """Let go of the socket; `linger` seconds are for what was sent and not yet taken. Again does nothing."""
@@ -100,7 +107,7 @@ class Door:
     def _watch(self) -> None:
         """Have libzmq tell of connections. The queue is unlimited: a full one would hold up libzmq's own thread."""
         address = f"inproc://monitor-{self.role}-{id(self)}"
-        self.socket.monitor(address, zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self.socket.monitor(address, WATCHED)
         self._monitor = self._context.socket(zmq.PAIR)
         self._monitor.rcvhwm = 0
         self._monitor.connect(address)
