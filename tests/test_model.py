@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 from dataclasses import replace
 
@@ -139,6 +140,34 @@ def test_a_file_above_the_limit_is_refused(saved, monkeypatch):
     _, path = saved
     monkeypatch.setattr("streamrnn.model.file.MAX_FILE", 100)
     with pytest.raises(ModelError, match="100"):
+        Model.load(path)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    path = tmp_path / "m.safetensors"
+    os.mkfifo(path)
+    with pytest.raises(ModelError, match="m.safetensors is not a regular file"):
+        Model.load(path)
+
+
+def test_a_device_without_end_and_a_folder_are_refused(tmp_path):
+    for path in ("/dev/zero", tmp_path):
+        with pytest.raises(ModelError, match="not a regular file"):
+            Model.load(path)
+
+
+def test_a_file_that_grows_while_it_is_read_is_not_read_to_its_end(saved, monkeypatch):
+    _, path = saved
+    fstat = os.fstat
+
+    def then_grow(fd):
+        found = fstat(fd)
+        with path.open("ab") as file:
+            file.write(bytes(100_000))
+        return found
+
+    monkeypatch.setattr("os.fstat", then_grow)
+    with pytest.raises(ModelError, match="grew beyond its"):
         Model.load(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -41,13 +42,7 @@ def write(path: str | os.PathLike[str], spec: ModelSpec, arrays: dict[str, Array
 def read(path: str | os.PathLike[str]) -> tuple[ModelSpec, dict[str, Array]]:
     """The specification and the raw arrays; a file that is not a whole streamrnn model is a ModelError."""
     path = Path(path)
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE:
-            raise ModelError(f"{path} has {size} bytes; a model file may have {MAX_FILE}")
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from None
+    data = _bytes(path)
     header = _header(path, data)
     text = header.get("__metadata__", {}).get(KEY)
     if not isinstance(text, str):
@@ -60,6 +55,31 @@ def read(path: str | os.PathLike[str]) -> tuple[ModelSpec, dict[str, Array]]:
         raise ModelError(f"{path}: {error}") from None
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{path} is damaged: {error}") from None
+
+
+def _bytes(path: Path) -> bytes:
+    """What a regular file holds, which may be MAX_FILE bytes."""
+    try:
+        with open(path, "rb", opener=_open_regular) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_FILE:
+                raise ModelError(f"{path} has {size} bytes; a model file may have {MAX_FILE}")
+            data = file.read(size + 1)
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from None
+    if len(data) > size:
+        raise ModelError(f"{path} grew beyond its {size} bytes while it was read; write it whole and then rename it")
+    return data
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """A file descriptor; a pipe or a device, which may have no end, is a ModelError."""
+    # Opening a pipe waits for its writer unless told not to.
+    fd = os.open(path, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise ModelError(f"{path} is not a regular file; a model is one, as Model.save writes it")
+    return fd
 
 
 def _header(path: Path, data: bytes) -> dict[str, dict[str, object]]:
