@@ -200,6 +200,8 @@ def test_a_wrong_tensor_is_named(saved, change, message):
     ("key", "value", "message"),
     [
         ("format", 2, "format is 2.*reads format 1"),
+        ("format", True, "format is True"),
+        ("format", 1.0, "format is 1.0"),
         ("n_in", 4, "layer 0 takes 3 inputs"),
         ("n_in", "3", "n_in is '3'"),
         ("n_out", 0, "n_out is 0"),

@@ -151,7 +151,7 @@ class ModelSpec:
         if not isinstance(data, dict):
             raise ModelError("the model's metadata is not a JSON object")
         version = data.pop("format", None)
-        if version != FORMAT:
+        if type(version) is not int or version != FORMAT:  # True and 1.0 equal 1
             raise ModelError(f"the model's format is {version!r}; this streamrnn reads format {FORMAT}")
         unknown = sorted(set(data) - set(cls.__slots__))
         if unknown:
