@@ -48,6 +48,7 @@ from .signals import (
     LEVEL_AT,
     LONGEST,
     QUIET,
+    RANGES,
     RELEASE,
     SETTINGS,
     SIDE,
@@ -62,7 +63,7 @@ from .signals import (
 )
 from .vector import LANES64
 
-__all__ = ["COMPONENTS", "HOUR", "SETTINGS", "init", "score", "size"]
+__all__ = ["COMPONENTS", "HOUR", "RANGES", "SETTINGS", "init", "score", "size"]
 
 COMPONENTS = ("envelope", "level", "residual", "daily", "missing")
 """What can raise a flag; a cause is channel * 8 + index here."""

@@ -37,6 +37,7 @@ __all__ = [
     "LONGEST",
     "LONGEST_GAP",
     "QUIET",
+    "RANGES",
     "RELEASE",
     "SETTINGS",
     "SIDE",
@@ -70,6 +71,35 @@ SETTINGS = MappingProxyType(
     }
 )
 """Settings and defaults, in the order in which `params` holds them. Times are in samples of the stream."""
+
+_MAX = 1e6
+"""The highest score."""
+
+_LONG = 1e9
+"""Samples that no stream will see."""
+
+RANGES = MappingProxyType(
+    {
+        # At 0 a flag would stand with no cause; above the highest score none would ever be raised.
+        "threshold": (1e-6, _MAX),
+        "release": (0.0, 1.0),
+        "hold": (1.0, _LONG),
+        "longest": (1.0, _LONG),
+        "warmup": (1.0, _LONG),
+        "youth": (0.0, _LONG),
+        # A margin of 0 switches its component off, and so does a `missing` of 0.
+        "envelope": (0.0, _MAX),
+        "level": (0.0, _MAX),
+        "residual": (0.0, _MAX),
+        "daily": (0.0, _MAX),
+        "level_rate": (0.0, 1.0),
+        "residual_rate": (0.0, 1.0),
+        "growth": (0.0, _MAX),
+        "forget": (0.0, 0.1),
+        "missing": (0.0, _LONG),
+    }
+)
+"""The least and the most that each setting may be: within these every score is finite and every flag has a cause."""
 
 (
     THRESHOLD,
@@ -114,7 +144,6 @@ _LEAD = 3.0  # an average that made news is on its way further: its envelope gro
 _DAILY_WIDTH = 0.3  # an hour's envelope counts as at least this part of the value's
 _DAYS = 72.0  # hours before the time of day is judged by
 _TINY = 1e-30
-_MAX = 1e6
 
 
 @fused

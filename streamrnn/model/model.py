@@ -13,14 +13,16 @@ import numpy.typing as npt
 
 from streamrnn.errors import ModelError
 from streamrnn.kernels import rls
-from streamrnn.kernels.score import COMPONENTS, SETTINGS
+from streamrnn.kernels.score import COMPONENTS, RANGES, SETTINGS
 
 from . import file
-from .checks import integer, integers, is_list, names
+from .checks import integer, integers, is_list, names, real
 from .spec import MAX_LAYERS, MAX_WIDTH, LayerSpec, ModelSpec
 from .weights import Array, adaptive_weights, check_arrays, random_weights
 
 __all__ = ["Model"]
+
+_Ranges = Mapping[str, tuple[float, float]]
 
 _ALIASES = {"rnn": "rnn_tanh", "elman": "rnn_tanh"}
 
@@ -44,10 +46,8 @@ class Model:
             raise ModelError(f"the specification is {spec!r:.60}; it must be a ModelSpec")
         if not isinstance(arrays, Mapping):
             raise ModelError(f"the arrays are {arrays!r:.60}; they must be a map of arrays by name")
-        for name, known in (("detector", SETTINGS), ("learning", rls.SETTINGS)):
-            unknown = sorted(set(getattr(spec, name)) - set(known))
-            if unknown:
-                raise ModelError(f"unknown {name} setting {unknown[0]!r}; known are {', '.join(known)}")
+        _check_settings("detector", spec.detector, RANGES)
+        _check_settings("learning", spec.learning, rls.RANGES)
         object.__setattr__(self, "spec", spec)
         object.__setattr__(self, "arrays", check_arrays(spec, arrays))
 
@@ -106,8 +106,8 @@ class Model:
 
         `radius` is the recurrent matrix's spectral radius, `input_scale` the size of input weights, `fastest` and
         `slowest` the units' time constants in samples; `clock` adds the time of day as two inputs wherever samples
-        carry real time. `detector` and `learning` override settings (kernels.score.SETTINGS, kernels.rls.SETTINGS).
-        Raises ModelError for what no model can have.
+        carry real time. `detector` and `learning` override settings (kernels.score.SETTINGS, kernels.rls.SETTINGS)
+        within their RANGES. Raises ModelError for what no model can have.
         """
         n_in = integer("n_in", n_in, 1, MAX_WIDTH)
         hidden = integer("hidden", hidden, 1, MAX_WIDTH)
@@ -201,3 +201,10 @@ class Model:
             "parameters": self.parameters,
             "provenance": dict(spec.provenance),
         }
+
+
+def _check_settings(kind: str, given: Mapping[str, float], ranges: _Ranges) -> None:
+    for name, value in given.items():
+        if name not in ranges:
+            raise ModelError(f"unknown {kind} setting {name!r}; known are {', '.join(ranges)}")
+        real(f"{kind}.{name}", value, *ranges[name])
