@@ -164,6 +164,32 @@ def test_a_failed_run_leaves_no_half_a_table_behind(tmp_path):
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["bad.csv", "out.csv"]
 
 
+def failed(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "streamrnn", "score", *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    return result
+
+
+@pytest.mark.parametrize("name", ["out.xyz", "out", "out.csv.gz", "csv"])
+def test_an_output_of_no_known_kind_is_refused(tmp_path, name):
+    path = tmp_path / "bed.csv"
+    path.write_text("x\n1\n")
+    result = failed(path, "-o", tmp_path / name)
+    assert name in result.stderr
+    assert ".csv or .parquet" in result.stderr
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("option", [["--stream-column", "s"], ["--stream", "a\x07b", "--columns", "x"]])
+def test_an_id_that_is_wrong_is_said_before_anything_is_written(tmp_path, option):
+    path = tmp_path / "bed.csv"
+    path.write_text("s,x\ngood,1\na\x07b,2\n")
+    assert "control character" in failed(path, *option).stderr
+
+
 def test_columns_that_are_called_like_ours_are_renamed(tmp_path):
     path = tmp_path / "odd.csv"
     path.write_text("score,y_score,flag\n1,2,3\n")

@@ -18,7 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from ..errors import ConfigError, Malformed, StreamRNNError
+from ..errors import BadId, ConfigError, Malformed, StreamRNNError
+from ..ids import check_id
 from .times import TIME_NAME, TimeParser, time_parser
 
 __all__ = ["Layout", "Recording", "Row"]
@@ -157,8 +158,14 @@ class _Table:
         self._raw.seek(0)
         binary = gzip.GzipFile(fileobj=self._raw) if self._packed else self._raw
         self._text = close.enter_context(io.TextIOWrapper(binary, encoding="utf-8-sig", newline=""))
+        if layout.stream_column is None:
+            try:
+                check_id(stream)
+            except BadId as error:
+                raise ConfigError(f"{error}: name the stream of {path} with --stream") from None
         self._read = 0
         self._line = 1
+        self._underscore = False
         header = self._header()
         self._header_width = len(header)
         self._where = [(_index(path, header, name), value) for name, value in layout.where]
@@ -191,32 +198,54 @@ class _Table:
     def _lines(self) -> Iterator[str]:
         for line in self._text:
             self._read += len(line)
+            # The csv module asks for no line before its turn, so this is about the row in hand.
+            self._underscore = self._underscore or "_" in line
             yield line
 
     def rows(self) -> Iterator[Row]:
         """The rows that pass `where`, blank lines left out."""
         at, where, time_at, stream_at = self._at, self._where, self._time_at, self._stream_at
         stream = self._stream
+        known: set[str] = set()
         for cells in self._cells():
-            if len(cells) < self._needed:
+            if len(cells) != self._header_width:
                 if not cells:
                     continue
-                raise Malformed(
-                    f"{self.path}:{self._line}: {len(cells)} cells where the first line names "
-                    f"{self._header_width} columns"
-                )
+                self._check_width(cells)
             if where and any(cells[i] != value for i, value in where):
                 continue
             try:
                 x = [float(cells[i]) for i in at]
+                if self._underscore and any("_" in cells[i] for i in at):
+                    raise ValueError
             except ValueError:
                 x = [self._number(cells, i) for i in at]
+            self._underscore = False
             for i, value in zip(at, x, strict=True):
                 if not -LARGEST < value < LARGEST and not math.isnan(value):
                     raise self._bad(i, f"{cells[i]!r} is beyond float32, whose largest number is 3.4e38")
             if stream_at is not None:
                 stream = cells[stream_at].strip()
+                if stream not in known:
+                    self._check_stream(stream, stream_at)
+                    known.add(stream)
             yield Row(None if time_at is None else self._time(cells[time_at]), stream, x)
+
+    def _check_width(self, cells: list[str]) -> None:
+        """Raise Malformed for a row that lacks a cell that is wanted, or has one that no name stands above."""
+        extra = [cell for cell in cells[self._header_width :] if cell.strip()]
+        if extra or len(cells) < self._needed:
+            more = f"; {extra[0]!r:.60} has no name" if extra else ""
+            raise Malformed(
+                f"{self.path}:{self._line}: {len(cells)} cells where the first line names "
+                f"{self._header_width} columns{more}"
+            )
+
+    def _check_stream(self, stream: str, at: int) -> None:
+        try:
+            check_id(stream)
+        except BadId as error:
+            raise self._bad(at, str(error)) from None
 
     def _cells(self) -> Iterator[list[str]]:
         """The file's rows as text; `_line` is the line where the last one ended."""
@@ -263,7 +292,7 @@ class _Table:
         if cell.lower() in MISSING:
             return math.nan
         try:
-            return float(cell)
+            return _float(cell)
         except ValueError:
             raise self._bad(i, f"{cell!r} is not a number; choose the columns with --columns") from None
 
@@ -290,7 +319,14 @@ def _time_index(path: Path, header: list[str], layout: Layout) -> int | None:
 
 def _is_number(cell: str) -> bool:
     try:
-        float(cell)
+        _float(cell)
     except ValueError:
         return False
     return True
+
+
+def _float(cell: str) -> float:
+    """The number that a cell shows; 1_000 is one in Python and a mistake in a file."""
+    if "_" in cell:
+        raise ValueError(cell)
+    return float(cell)

@@ -18,6 +18,8 @@ from ..errors import ConfigError
 
 __all__ = ["Columns", "Scored", "Table", "open_table"]
 
+ENDINGS = (".csv", ".parquet")
+
 RESERVED = ("stream", "t", "score", "flag", "cause")
 
 
@@ -72,10 +74,12 @@ class Table(Protocol):
 
 
 def open_table(path: Path | None, columns: Columns) -> Table:
-    """A CSV file, or Parquet where the name ends so; None is CSV on stdout.
+    """A CSV file or a Parquet one, as the name ends; None is CSV on stdout.
 
-    Raises ConfigError where Parquet is wanted and pyarrow is not installed.
+    Raises ConfigError for another ending, and where Parquet is wanted and pyarrow is not installed.
     """
+    if path is not None and path.suffix not in ENDINGS:
+        raise ConfigError(f"the output {path} must end in {' or '.join(ENDINGS)}, which says what is written")
     if path is not None and path.suffix == ".parquet":
         return _Parquet(path, columns)
     return _Csv(path, columns)
