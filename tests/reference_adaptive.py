@@ -105,8 +105,8 @@ class Channel:
 
 
 def guess(*values):
-    """The step of a channel that showed two values: a decimal one, or a share of the larger."""
-    share = max(map(abs, values)) / 200
+    """The step of a channel that showed two values: a decimal one, or a share of the first."""
+    share = abs(values[0]) / 200
     for digits in range(3):
         if all(math.isclose(v, round(v, digits), rel_tol=1.2e-7) for v in values):
             return max(10.0**-digits, share)
@@ -149,12 +149,21 @@ class Detector:
             c.step = min(c.step, step)
             c.changes += 1
         c.last = x
-        c.level += max(self.set["level_rate"], 1 / c.n) * (x - c.level)
+        quantum = c.quantum
+        known = c.envelopes[0]
+        resolution = 1e-6 * max(abs(known.low), abs(known.high)) + 1e-30
+        counts, error = x, residual
+        if c.n > self.set["warmup"]:
+            reach = self.set["growth"] * max(known.high - known.low, 4 * quantum, resolution)
+            counts = float(np.clip(x, known.low - reach, known.high + reach))
+            if residual is not None:
+                reach += known.high - known.low
+                error = float(np.clip(residual, -reach, reach))
+        c.level += max(self.set["level_rate"], 1 / c.n) * (counts - c.level)
         signals = [x, c.level]
         if residual is not None:
-            c.residual += self.set["residual_rate"] * (residual - c.residual)
+            c.residual += self.set["residual_rate"] * (error - c.residual)
             signals.append(c.residual)
-        quantum = c.quantum
         found = []
         for k, (signal, envelope) in enumerate(zip(signals, c.envelopes, strict=False)):
             settled = c.n - k * self.set["warmup"]
@@ -167,7 +176,7 @@ class Detector:
             part = (1.0, self.set["level_rate"], self.set["residual_rate"])[k]
             young = self.set["youth"] / c.n
             spread = 0.0 if k == 0 else min(1.0, young) * (c.envelopes[0].high - c.envelopes[0].low)
-            floor = max((4.0, 0.8, 0.8)[k] * quantum, 0.2 * spread, 1e-6 * abs(x) + 1e-30)
+            floor = max((4.0, 0.8, 0.8)[k] * quantum, 0.2 * spread, resolution)
             e, width = envelope.judge(signal, floor, self.set["forget"])
             if e > 0:
                 margin = self.set[("envelope", "level", "residual")[k]] * (1 + young**1.5)

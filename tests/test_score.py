@@ -255,11 +255,53 @@ def test_another_channel_does_not_hide_a_fault():
     assert judged.why(600) == (2, "envelope")
 
 
-def test_one_wild_sample_does_not_blind_it():
+WILD = [1e3, 1e6, 1e8, 1e9, 1e12, 1e20, 3e38]
+
+
+@pytest.mark.parametrize("wild", WILD)
+def test_one_wild_sample_does_not_blind_it(wild):
     X = calm(4000)
-    X[1000] = 1e6
+    X[1000] = wild
     X[3000] = 100.0
     assert Judged(X).raised == [1000, 3000]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("wild", WILD)
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_one_wild_sample_does_not_deafen_noise(wild, side, seed):
+    """Nor its level and residual: afterwards their envelopes are as wide as the noise is, not as the sample was."""
+    X = noise(5000, 1, seed)
+    X[1000] = side * wild
+    X[4000:4060] -= side * 17.0
+    Y = np.zeros_like(X)
+    Y[1001] = X[1000]  # a model that forecasts "the same again"
+    judged = Judged(X, Y)
+    assert 1000 in judged.raised
+    assert 4000 in judged.raised
+    envelopes = judged.row[-9:].reshape(3, 3)[:, 1:]
+    assert np.abs(envelopes).max() < 200.0
+
+
+@pytest.mark.parametrize("wild", WILD)
+@pytest.mark.parametrize("still", [97.0, 0.0, 0.001, -60_000.0])
+def test_one_wild_sample_does_not_deafen_what_stood_still(still, wild):
+    X = np.full(2000, still)
+    X[500] = wild
+    X[1500:] = still - 100.0 - abs(still) / 3
+    assert Judged(X).raised == [500, 1500]
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e9, 1e30])
+def test_a_lasting_change_of_any_size_is_followed(scale):
+    """Within a hundred samples the new level is in the envelope, however far it was."""
+    X = calm(4000)
+    X[1000:] += scale
+    judged = Judged(X)
+    assert judged.raised == [1000]
+    assert judged.score[1100:].max() < 0.5
+    level = judged.row[-6:][0]
+    assert level == pytest.approx(scale, rel=1e-3)
 
 
 def test_prices():

@@ -178,6 +178,9 @@ def calm(chan, j, x, forecast, signals, params):
     high1 = load_some(chan[LEVEL_AT + 2], j, here, 0.0)
     low2 = load_some(chan[RESIDUAL_AT + 1], j, here, 0.0)
     high2 = load_some(chan[RESIDUAL_AT + 2], j, here, 0.0)
+    # The long way lets an error count for at least this much.
+    reach = (high0 - low0) * params[_GROWTH] + (high0 - low0)
+    fit = fit & ~less(reach, size_of(error))
     out = less(value, low0) | less(high0, value) | less(level, low1) | less(high1, level)
     fit = fit & ~(out | less(residual, low2) | less(high2, residual))
     store_some(chan[SEEN], j, fit, n)
@@ -218,9 +221,20 @@ def seen(row, chan, j, value, error, signals, params):
             chan[QUANTUM, j] = step
         chan[CHANGES, j] += 1.0
     chan[VALUE_AT, j] = value
+    warmup = params[_WARMUP]
+    quantum = _quantum(chan, j)
+    # Float32 resolves no finer than this; the envelope tells the scale, which a wild sample does not.
+    resolution = _RESOLUTION * max(abs(chan[VALUE_AT + 1, j]), abs(chan[VALUE_AT + 2, j])) + _TINY
+    if n > warmup:
+        # In the averages a sample counts for no more than its envelope grows to: see `_outside`.
+        low = chan[VALUE_AT + 1, j]
+        high = chan[VALUE_AT + 2, j]
+        reach = params[_GROWTH] * max(high - low, _FLOOR * quantum, resolution)
+        value = min(max(value, low - reach), high + reach)
+        reach += high - low
+        error = min(max(error, -reach), reach)
     chan[LEVEL_AT, j] += max(params[_LEVEL_RATE], 1.0 / n) * (value - chan[LEVEL_AT, j])
     chan[RESIDUAL_AT, j] += params[_RESIDUAL_RATE] * (error - chan[RESIDUAL_AT, j])
-    warmup = params[_WARMUP]
     for k in range(signals):
         at = VALUE_AT + SIGNAL * k
         signal = chan[at, j]
@@ -231,7 +245,7 @@ def seen(row, chan, j, value, error, signals, params):
             chan[at + 1, j] = low + fade
             chan[at + 2, j] = high - fade
             if signal > high or signal < low:
-                _outside(row, chan, j, k, low, high, params)
+                _outside(row, chan, j, k, low, high, quantum, resolution, params)
         elif n > k * warmup + 1.0:
             chan[at + 1, j] = min(low, signal)
             chan[at + 2, j] = max(high, signal)
@@ -247,18 +261,17 @@ def _quantum(chan, j):
 
 
 @fused
-def _outside(row, chan, j, k, low, high, params):
+def _outside(row, chan, j, k, low, high, quantum, resolution, params):
     """Score signal `k` of channel j, which left its envelope [low, high]; let that grow to hold it."""
     at = VALUE_AT + SIGNAL * k
     signal = chan[at, j]
-    quantum = _quantum(chan, j)
     allowance = _ALLOWANCE * quantum * (1.0 if k == 0 else params[_LEVEL_RATE + k - 1])
     young = params[_YOUTH] / chan[SEEN, j]
     floor = _FLOOR * quantum
     if k > 0:
         spread = chan[VALUE_AT + 2, j] - chan[VALUE_AT + 1, j]
         floor = max(_SLOW_FLOOR * quantum, _SLOW_WIDTH * min(1.0, young) * spread)
-    width = max(high - low, floor, _RESOLUTION * abs(chan[VALUE_AT, j]) + _TINY)
+    width = max(high - low, floor, resolution)
     side = 1.0 if signal > high else -1.0
     e = max(signal - high, low - signal)
     margin = params[_ENVELOPE + k]
