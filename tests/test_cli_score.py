@@ -87,6 +87,23 @@ def test_a_ward_live_and_offline(tmp_path):
     assert_the_same(rows, live([path], reading, ["--features", ",".join(feed.channels)], len(rows)))
 
 
+def test_without_names_the_daemon_differs_in_the_words_of_causes_alone(tmp_path):
+    """As the README and the help of `score` say."""
+    path = tmp_path / "bed.csv"
+    path.write_text("hr,spo2\n" + "72,98\n" * 99 + "72,80\n" * 5)
+    rows = scored(path)
+    assert {row["cause"] for row in rows} == {"", "spo2:envelope"}
+    outputs = live([path], [], [], len(rows))
+    assert {output.cause for output in outputs} == {None, "x1:envelope"}
+    for row in rows:
+        row["cause"] = row["cause"].replace("spo2", "x1")
+    assert_the_same(rows, outputs, stream="bed")
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    for text in (readme, streamrnn("score", "--help").stdout):
+        assert "x0" in text
+        assert "--features" in text
+
+
 def test_several_files_and_a_model_file(tmp_path):
     feed = ward(beds=2, seconds=300, seed=4)
     model = tmp_path / "vitals.safetensors"
