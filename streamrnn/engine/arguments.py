@@ -29,6 +29,8 @@ Streams = Iterable[str] | npt.NDArray[np.int64]
 
 T = TypeVar("T", bound=np.generic)
 
+_FLOAT32 = np.dtype(np.float32)
+
 _NUMBERS = "biuf"
 """NumPy's kinds of real numbers."""
 
@@ -61,6 +63,8 @@ def _real(name: str, x: npt.ArrayLike, shape: str) -> npt.NDArray[np.float32]:
     """Real numbers in float32, or WrongWidth: text would become numbers, and complex ones lose their imaginary part."""
     try:
         found = np.asarray(x)
+        if found.dtype is _FLOAT32:
+            return found
         # None stands for a missing channel and makes an array of objects.
         if found.dtype.kind not in _NUMBERS and (found.dtype != object or _hides_text(found)):
             raise TypeError
