@@ -260,3 +260,9 @@ def test_a_batch_whose_times_go_back_changes_no_stream(times):
         assert engine.stream_info("s")["n"] == 1
         assert engine.stream_info("s")["last_t"] == 5
         assert "new" not in engine
+
+
+@pytest.mark.parametrize("model", [None, "adaptive", MODEL.spec, Model])
+def test_an_engine_needs_a_model(model):
+    with pytest.raises(ModelError, match="Model.adaptive"):
+        Engine(model)
