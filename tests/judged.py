@@ -8,6 +8,15 @@ from streamrnn._jit import kernel
 from streamrnn.kernels.score import COMPONENTS, SETTINGS, init, score, size
 
 
+def noise(n, channels=1, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, channels))
+
+
+def calm(n, channels=1, seed=0):
+    """Whole numbers from -2 to 2: nothing in them is news."""
+    return np.random.default_rng(seed).integers(-2, 3, (n, channels)).astype(float)
+
+
 @kernel
 def score_all(long_way, X, missing, Y, has_forecast, T, row, params, scores, flags, edges, causes):
     for i in range(X.shape[0]):

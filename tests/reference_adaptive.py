@@ -96,6 +96,10 @@ class Channel:
     level: float = 0.0
     residual: float = 0.0
     envelopes: list = field(default_factory=lambda: [Envelope(), Envelope(), Envelope()])
+    stride: float = 0.0
+    left: int = 0
+    back: int = 0
+    home: tuple = (0.0, 0.0)
     since: int | None = None
     hours: dict = field(default_factory=dict)
 
@@ -105,8 +109,8 @@ class Channel:
 
 
 def guess(*values):
-    """The step of a channel that showed two values: a decimal one, or a share of the larger."""
-    share = max(map(abs, values)) / 200
+    """The step of a channel that showed two values: a decimal one, or a share of the first."""
+    share = abs(values[0]) / 200
     for digits in range(3):
         if all(math.isclose(v, round(v, digits), rel_tol=1.2e-7) for v in values):
             return max(10.0**-digits, share)
@@ -114,13 +118,17 @@ def guess(*values):
 
 
 class Detector:
-    """Scores of one stream, without the flag: `step` gives (score, cause), cause -1 for a score of 0."""
+    """Scores of one stream: `step` gives (score, cause), cause -1 for a score of 0.
+
+    `flagged` is whether a flag stands before this sample: what comes home then is news as ever.
+    """
 
     def __init__(self, channels, settings):
         self.channels = [Channel() for _ in range(channels)]
         self.set = dict(settings)
 
-    def step(self, x, missing, forecast=None, t=None):
+    def step(self, x, missing, forecast=None, t=None, flagged=False):
+        self.flagged = flagged
         found = [(0.0, -1)]
         for j, channel in enumerate(self.channels):
             if missing[j]:
@@ -149,12 +157,31 @@ class Detector:
             c.step = min(c.step, step)
             c.changes += 1
         c.last = x
-        c.level += max(self.set["level_rate"], 1 / c.n) * (x - c.level)
+        quantum = c.quantum
+        known = c.envelopes[0]
+        resolution = 1e-6 * max(abs(known.low), abs(known.high)) + 1e-30
+        width = max(known.high - known.low, 4 * quantum, resolution)
+        counts, error = x, residual
+        if c.n > self.set["warmup"]:
+            reach = self.set["growth"] * width
+            counts = float(np.clip(x, known.low - reach, known.high + reach))
+            if residual is not None:
+                reach += known.high - known.low
+                error = float(np.clip(residual, -reach, reach))
+        rate = max(self.set["level_rate"], 1 / c.n)
+        if c.n > 1:
+            c.stride += rate * (min(step, width) - c.stride)
+        c.level += rate * (counts - c.level)
         signals = [x, c.level]
         if residual is not None:
-            c.residual += self.set["residual_rate"] * (residual - c.residual)
+            c.residual += self.set["residual_rate"] * (error - c.residual)
             signals.append(c.residual)
-        quantum = c.quantum
+        before = known.low, known.high
+        if c.n > 2 * abs(c.left) or c.back >= self.set["hold"]:
+            c.left = 0
+        returns = c.left != 0 and c.home[0] <= x <= c.home[1]
+        c.back += returns
+        strongest = 0.0
         found = []
         for k, (signal, envelope) in enumerate(zip(signals, c.envelopes, strict=False)):
             settled = c.n - k * self.set["warmup"]
@@ -165,16 +192,25 @@ class Detector:
                     envelope.begin(signal)
                 continue
             part = (1.0, self.set["level_rate"], self.set["residual_rate"])[k]
-            young = self.set["youth"] / c.n
+            side = 1 if signal > envelope.high else -1
+            young = self.set["youth"] / (c.n - (abs(c.left) if side * c.left > 0 else 0))
             spread = 0.0 if k == 0 else min(1.0, young) * (c.envelopes[0].high - c.envelopes[0].low)
-            floor = max((4.0, 0.8, 0.8)[k] * quantum, 0.2 * spread, 1e-6 * abs(x) + 1e-30)
+            floor = max((4.0, 0.8, 0.8)[k] * quantum, 0.2 * spread, resolution)
             e, width = envelope.judge(signal, floor, self.set["forget"])
             if e > 0:
                 margin = self.set[("envelope", "level", "residual")[k]] * (1 + young**1.5)
-                strength = max(e - 2 * quantum * part, 0) / (margin * width)
-                found.append((min(strength, 1e6), cause + k))
+                news = max(margin * width, (0.6, 0.0, 1.0)[k] * part * c.stride)
+                allowance = max(2 * quantum, 1.25 * c.stride if k == 1 else 0.0) * part
+                strength = max(e - allowance, 0) / news
+                strongest = max(strongest, strength)
+                if self.flagged or not returns:
+                    found.append((min(strength, 1e6), cause + k))
                 lead = 3 if k and strength >= self.set["threshold"] else 1
                 envelope.grow(min(lead * e, self.set["growth"] * width))
+        if strongest >= self.set["threshold"] and not c.left and not before[0] <= x <= before[1]:
+            low, high = before
+            c.left, c.back = (c.n if x > high else -c.n), 0
+            c.home = low - max((low - x) / 2, 2 * quantum), high + max((x - high) / 2, 2 * quantum)
         return found
 
     def _daily(self, c, hours, cause):

@@ -87,6 +87,23 @@ def test_a_ward_live_and_offline(tmp_path):
     assert_the_same(rows, live([path], reading, ["--features", ",".join(feed.channels)], len(rows)))
 
 
+def test_without_names_the_daemon_differs_in_the_words_of_causes_alone(tmp_path):
+    """As the README and the help of `score` say."""
+    path = tmp_path / "bed.csv"
+    path.write_text("hr,spo2\n" + "72,98\n" * 99 + "72,80\n" * 5)
+    rows = scored(path)
+    assert {row["cause"] for row in rows} == {"", "spo2:envelope"}
+    outputs = live([path], [], [], len(rows))
+    assert {output.cause for output in outputs} == {None, "x1:envelope"}
+    for row in rows:
+        row["cause"] = row["cause"].replace("spo2", "x1")
+    assert_the_same(rows, outputs, stream="bed")
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    for text in (readme, streamrnn("score", "--help").stdout):
+        assert "x0" in text
+        assert "--features" in text
+
+
 def test_several_files_and_a_model_file(tmp_path):
     feed = ward(beds=2, seconds=300, seed=4)
     model = tmp_path / "vitals.safetensors"
@@ -162,6 +179,32 @@ def test_a_failed_run_leaves_no_half_a_table_behind(tmp_path):
     assert "bad.csv:5002" in result.stderr
     assert out.read_text() == "what was there before"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["bad.csv", "out.csv"]
+
+
+def failed(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "streamrnn", "score", *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    return result
+
+
+@pytest.mark.parametrize("name", ["out.xyz", "out", "csv"])
+def test_an_output_of_no_known_kind_is_refused(tmp_path, name):
+    path = tmp_path / "bed.csv"
+    path.write_text("x\n1\n")
+    result = failed(path, "-o", tmp_path / name)
+    assert name in result.stderr
+    assert "must end in .csv, .csv.gz or .parquet" in result.stderr
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("option", [["--stream-column", "s"], ["--stream", "a\x07b", "--columns", "x"]])
+def test_an_id_that_is_wrong_is_said_before_anything_is_written(tmp_path, option):
+    path = tmp_path / "bed.csv"
+    path.write_text("s,x\ngood,1\na\x07b,2\n")
+    assert "control character" in failed(path, *option).stderr
 
 
 def test_columns_that_are_called_like_ours_are_renamed(tmp_path):

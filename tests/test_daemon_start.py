@@ -160,7 +160,7 @@ def test_where_libzmq_is_not_found_one_line_says_so(tmp_path, monkeypatch, hidde
     where = {role: f"ipc://{tmp_path}/{role}" for role in ("ingest", "outputs", "control")}
     out = io.StringIO()
     server = Server(load_settings(**where, n_in=1, threads=2), make_log("json", "info", out))
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     assert server.ready.wait(180)
     with (
@@ -175,3 +175,30 @@ def test_where_libzmq_is_not_found_one_line_says_so(tmp_path, monkeypatch, hidde
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [line["reason"] for line in lines if line["event"] == "slow_path"] == (["it is hidden"] if hidden else [])
     assert [line["path"] for line in lines if line["event"] == "ready"] == ["pyzmq" if hidden else "compiled"]
+
+
+DURING_IMPORTS = """
+import os, signal, sys
+from streamrnn.cli import run
+
+class Sends:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), int(sys.argv[2]))
+
+sys.meta_path.insert(0, Sends())
+sys.exit(run(["serve"]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("module", ["streamrnn.daemon", "zmq", "numba", "numpy"])
+def test_a_signal_while_the_daemon_is_imported_ends_it_at_once(module, number):
+    done = subprocess.run(
+        [sys.executable, "-c", DURING_IMPORTS, module, str(int(number))],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -16,15 +16,10 @@ from streamrnn import Engine, Model
 from streamrnn.burst import ACCEPTED, BAD_TIME, DUPLICATE, LATE, Burst, Results
 from streamrnn.engine import calls, frame
 from streamrnn.errors import (
-    BadId,
-    BadTime,
     ConfigError,
-    InputError,
-    NotFinite,
     StaleHandle,
     StateError,
     UnknownStream,
-    WrongWidth,
 )
 
 MODEL = Model.random("gru", n_in=2, hidden=5, n_out=3, seed=1)
@@ -159,49 +154,6 @@ def test_handles_are_refused_once_stale():
 def test_handles_do_not_evict_each_other():
     with pytest.raises(ConfigError, match="capacity of 2"):
         Engine(MODEL, capacity=2).handles(["a", "b", "c"])
-
-
-@pytest.mark.parametrize(
-    ("stream", "x", "keys", "error"),
-    [
-        ("", [1, 2], {}, BadId),
-        ("x" * 201, [1, 2], {}, BadId),
-        ("a\nb", [1, 2], {}, BadId),
-        ("\ud800", [1, 2], {}, BadId),
-        ("s", [1, 2, 3], {}, WrongWidth),
-        ("s", 1.0, {}, WrongWidth),
-        ("s", [np.inf, 1], {}, NotFinite),
-        ("s", [1e39, 1], {}, NotFinite),
-        ("s", [1, 2], {"t": 5}, BadTime),
-        ("s", [1, 2], {"t": 1.5}, BadTime),
-        ("s", [1, 2], {"t": 2**63}, BadTime),
-    ],
-)
-def test_a_refused_sample_changes_nothing(stream, x, keys, error):
-    engine = Engine(MODEL)
-    engine.step("s", [1, 2], t=10)
-    before = engine.state("s")
-    with pytest.raises(error) as caught:
-        engine.step(stream, x, **keys)
-    assert isinstance(caught.value, InputError)
-    after = engine.state("s")
-    assert len(engine) == 1
-    assert after.n == before.n
-    assert after.feed.tolist() == before.feed.tolist()
-    for name, array in before.arrays.items():
-        assert np.array_equal(after.arrays[name], array, equal_nan=True)
-
-
-@pytest.mark.parametrize("times", [[7, 6, 8], [5, 5, 4]])
-def test_a_batch_whose_times_go_back_changes_no_stream(times):
-    for streams in (["new"] * 3, ["s"] * 3):
-        engine = Engine(MODEL)
-        engine.step("s", [1, 2], t=5)
-        with pytest.raises(BadTime, match="earlier"):
-            engine.step_many(streams, np.ones((3, 2)), times)
-        assert engine.stream_info("s")["n"] == 1
-        assert engine.stream_info("s")["last_t"] == 5
-        assert "new" not in engine
 
 
 def test_missing_channels_take_the_forecast_where_there_is_one():

@@ -121,6 +121,16 @@ def test_times_are_exact(name, unit, cell, ns):
         ("t,x\n1,2\n\n2,1e39\n", {}, Malformed, r"a\.csv:4: column 'x': '1e39' is beyond float32"),
         ("t,x\n1,-inf\n", {}, Malformed, "beyond float32"),
         ("t,x,y\n1,2,3\n1,2\n", {}, Malformed, r"a\.csv:3: 2 cells where the first line names 3 columns"),
+        ("t,x\n0,1\n0,1,5\n", {}, Malformed, r"a\.csv:3: 3 cells where the first line names 2 columns; .*'5'"),
+        ("t,x\n0,1,,5\n", {}, Malformed, r"a\.csv:2: 4 cells where the first line names 2 columns"),
+        ("t,x,y\n0,1,2,3\n", {"columns": ("x",)}, Malformed, "4 cells"),
+        ("t,x\n0,1_000\n", {}, Malformed, r"a\.csv:2: column 'x': '1_000' is not a number"),
+        ("t,x\n0,1\n1_0,1\n", {}, Malformed, r"a\.csv:3: column 't': '1_0' is not a time"),
+        ("t,x\n1_0,1\n", {}, Malformed, r"a\.csv:2: column 't': '1_0' is neither"),
+        ("s,x\nbed1,1\n,2\n", {"stream_column": "s"}, Malformed, r"a\.csv:3: column 's': stream id of 0 bytes"),
+        ("s,x\na\x07b,1\n", {"stream_column": "s"}, Malformed, r"a\.csv:2: column 's': .*control character"),
+        ("t,x\n1,2\n", {"streams": ("a" * 201,)}, ConfigError, "201 bytes.*--stream"),
+        ("t,x\n1,2\n", {"streams": ("",)}, ConfigError, "0 bytes.*--stream"),
         ("t,x\n1,2\nsoon,3\n", {}, Malformed, r"a\.csv:3: column 't': 'soon' is not a time"),
         ("t,x\nsoon,3\n", {}, Malformed, "neither a number nor a date"),
         ("t,x\n,3\n", {"unit": "s"}, Malformed, "is not a time"),
@@ -145,6 +155,16 @@ def test_times_are_exact(name, unit, cell, ns):
 def test_what_is_refused_is_named(tmp_path, text, layout, error, says):
     with pytest.raises(error, match=says):
         read(write(tmp_path / "a.csv", text), **layout)
+
+
+def test_empty_cells_after_the_last_column_hold_nothing(tmp_path):
+    assert read(write(tmp_path / "a.csv", "t,x\n1,2,\n2,3,, \n"))[1] == Row(2_000_000_000, "a", [3.0])
+
+
+def test_underscores_that_are_no_numbers_are_welcome(tmp_path):
+    rows = read(write(tmp_path / "a.csv", "s,x_1,2_3\nbed_1,1,2\nbed_2,,3\n"), stream_column="s")
+    assert [row.stream for row in rows] == ["bed_1", "bed_2"]
+    assert rows[0].x == [1.0, 2.0]
 
 
 def test_bytes_that_are_no_text(tmp_path):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from networks import CASES, case_id, network
 from safetensors.numpy import load_file, save_file
@@ -95,15 +96,39 @@ def test_the_fingerprint_covers_numbers_and_meaning_but_not_provenance():
     assert Model.random("gru", n_in=2, hidden=3, n_out=1, seed=2).fingerprint != model.fingerprint
 
 
+def spans(data):
+    """Where each tensor's bytes are in a whole file, first to last: (name, shape, begin, end)."""
+    n = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + n])
+    found = [
+        (name, tuple(entry["shape"]), *(8 + n + offset for offset in entry["data_offsets"]))
+        for name, entry in header.items()
+        if name != "__metadata__"
+    ]
+    return 8 + n, sorted(found, key=lambda span: span[2])
+
+
 @given(cut=st.integers(0, 10_000))
-@settings(max_examples=60, deadline=None)
-def test_a_truncated_file_is_refused(cut, tmp_path_factory):
+@example(cut=-1)
+@example(cut=-4)
+@example(cut=-100)
+@settings(max_examples=100, deadline=None)
+def test_a_truncated_file_is_refused_and_says_what_is_cut(cut, tmp_path_factory):
     path = tmp_path_factory.mktemp("m") / "m.safetensors"
     Model.random("gru", n_in=2, hidden=3, n_out=1).save(path)
     data = path.read_bytes()
-    path.write_bytes(data[: cut % len(data)])
-    with pytest.raises(ModelError, match="m.safetensors"):
+    body, tensors = spans(data)
+    kept = cut % len(data)
+    path.write_bytes(data[:kept])
+    with pytest.raises(ModelError) as caught:
         Model.load(path)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    if kept >= body:
+        name, shape, begin, end = next(t for t in tensors if t[3] > kept)
+        assert f"tensor {name!r} needs bytes {begin} to {end} for shape {shape}; the file ends at {kept}" in message
+    else:
+        assert f"header needs bytes 8 to {body}; the file ends at {kept}" in message or kept < 8
 
 
 @given(at=st.integers(0, 100_000), byte=st.integers(0, 255))
@@ -121,17 +146,53 @@ def test_a_damaged_byte_gives_a_model_error_or_a_legal_model(at, byte, tmp_path_
     assert all(np.isfinite(a).all() for a in model.arrays.values())
 
 
-def test_bytes_after_the_last_tensor_are_refused(saved):
+@pytest.mark.parametrize("more", [1, 4, 1024])
+def test_bytes_after_the_last_tensor_are_refused(saved, more):
     _, path = saved
-    path.write_bytes(path.read_bytes() + b"\0" * 64)
-    with pytest.raises(ModelError, match="damaged"):
+    data = path.read_bytes()
+    path.write_bytes(data + b"\0" * more)
+    name = spans(data)[1][-1][0]
+    message = f"has {more} bytes after its last tensor {name!r}, which ends at {len(data)}"
+    with pytest.raises(ModelError, match=message):
+        Model.load(path)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "message"),
+    [
+        ([0, 10**9], r"spans 1000000000 bytes; .*shape \(20,\) needs 80"),
+        ([0, 76], r"spans 76 bytes; .*shape \(20,\) needs 80"),
+        ([-80, 0], "data_offsets"),
+        ([80, 0], "data_offsets"),
+        ([0.0, 80.0], "data_offsets"),
+        ([False, 80], "data_offsets"),
+        ([0, 80, 80], "data_offsets"),
+        (None, "data_offsets"),
+        ("0 to 80", "data_offsets"),
+        ([0, 2**80], "spans"),
+        ([80, 160], r"begins at \d+ where what is before it ends at \d+"),
+    ],
+)
+def test_a_tensor_whose_place_is_wrong_is_named(saved, offsets, message):
+    _, path = saved
+    header, body = parts(path)
+    header["bias_hh_l0"]["data_offsets"] = offsets
+    write_parts(path, header, body)
+    with pytest.raises(ModelError, match=f"tensor '[a-z_0-9.]+'.*({message})"):
         Model.load(path)
 
 
 def test_an_oversized_claim_is_refused_before_reading(tmp_path):
     path = tmp_path / "m.safetensors"
     path.write_bytes(struct.pack("<Q", 2**62) + b"{}")
-    with pytest.raises(ModelError, match="truncated"):
+    with pytest.raises(ModelError, match=f"its header needs bytes 8 to {2**62 + 8}; the file ends at 10"):
+        Model.load(path)
+
+
+def test_a_header_above_the_limit_is_refused(saved, monkeypatch):
+    _, path = saved
+    monkeypatch.setattr("streamrnn.model.file.MAX_HEADER", 100)
+    with pytest.raises(ModelError, match="header.*may have 100"):
         Model.load(path)
 
 
@@ -139,6 +200,34 @@ def test_a_file_above_the_limit_is_refused(saved, monkeypatch):
     _, path = saved
     monkeypatch.setattr("streamrnn.model.file.MAX_FILE", 100)
     with pytest.raises(ModelError, match="100"):
+        Model.load(path)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    path = tmp_path / "m.safetensors"
+    os.mkfifo(path)
+    with pytest.raises(ModelError, match="m.safetensors is not a regular file"):
+        Model.load(path)
+
+
+def test_a_device_without_end_and_a_folder_are_refused(tmp_path):
+    for path in ("/dev/zero", tmp_path):
+        with pytest.raises(ModelError, match="not a regular file"):
+            Model.load(path)
+
+
+def test_a_file_that_grows_while_it_is_read_is_not_read_to_its_end(saved, monkeypatch):
+    _, path = saved
+    fstat = os.fstat
+
+    def then_grow(fd):
+        found = fstat(fd)
+        with path.open("ab") as file:
+            file.write(bytes(100_000))
+        return found
+
+    monkeypatch.setattr("os.fstat", then_grow)
+    with pytest.raises(ModelError, match="grew beyond its"):
         Model.load(path)
 
 
@@ -171,6 +260,8 @@ def test_a_wrong_tensor_is_named(saved, change, message):
     ("key", "value", "message"),
     [
         ("format", 2, "format is 2.*reads format 1"),
+        ("format", True, "format is True"),
+        ("format", 1.0, "format is 1.0"),
         ("n_in", 4, "layer 0 takes 3 inputs"),
         ("n_in", "3", "n_in is '3'"),
         ("n_out", 0, "n_out is 0"),

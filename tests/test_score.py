@@ -6,21 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from judged import Judged, score_all
+from judged import Judged, calm, noise, score_all
 from reference_adaptive import Detector
 
 from streamrnn.kernels.score import HOUR, SETTINGS, init, size
 
 MONDAY = 1_704_067_200 * 10**9
-
-
-def noise(n, channels=1, seed=0):
-    return np.random.default_rng(seed).normal(size=(n, channels))
-
-
-def calm(n, channels=1, seed=0):
-    """Whole numbers from -2 to 2: nothing in them is news."""
-    return np.random.default_rng(seed).integers(-2, 3, (n, channels)).astype(float)
 
 
 def vitals(n, seed=0):
@@ -52,7 +43,8 @@ def test_scores_of_the_oracle(kind, with_forecast, with_time):
     X = X.astype(np.float32)
     Y = None if Y is None else Y.astype(np.float32)
     expected = [
-        oracle.step(x, np.isnan(x), None if Y is None else Y[i], None if T is None else T[i]) for i, x in enumerate(X)
+        oracle.step(x, np.isnan(x), None if Y is None else Y[i], None if T is None else T[i], i and ours.flag[i - 1])
+        for i, x in enumerate(X)
     ]
     np.testing.assert_allclose(ours.score, [s for s, _ in expected], rtol=2e-5, atol=1e-6)
     assert (ours.score > 0).any()
@@ -70,9 +62,17 @@ def test_nothing_to_compare_with_scores_0():
 def test_records_of_noise_become_rare(seed):
     """A stream of noise breaks its records 2 ln n times; few of them may be news, and ever fewer."""
     raised = Judged(noise(40_000, 1, seed)).raised
-    assert len(raised) <= 25
-    assert sum(i >= 20_000 for i in raised) <= 6
-    assert len(Judged(noise(40_000, 1, seed), threshold=4.0).raised) <= 6
+    assert len(raised) <= 5
+    assert sum(i >= 20_000 for i in raised) <= 2
+    assert len(Judged(noise(40_000, 1, seed), threshold=4.0).raised) <= 1
+
+
+def test_young_noise_raises_few_flags():
+    """With a forecast, thirty streams of it, a thousand samples each: less than one flag a stream."""
+    X = [noise(1000, 1, seed) + 97.0 for seed in range(30)]
+    raised = [len(Judged(x, np.full_like(x, 97.0)).raised) for x in X]
+    assert np.mean(raised) < 0.8
+    assert max(raised) <= 3
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -118,54 +118,6 @@ def test_a_lead_that_reads_zero_is_flagged_at_once(n):
     judged = Judged(X)
     assert judged.raised == [n]
     assert judged.why(n) == (0, "envelope")
-
-
-def test_one_episode_is_one_alarm():
-    X = calm(2000)
-    X[1500:1540] += 40.0
-    judged = Judged(X)
-    assert judged.raised == [1500]
-    assert judged.why(1500) == (0, "envelope")
-    # It lasts as long as the value is out, and then for the hold time.
-    (end,) = judged.cleared
-    assert end >= 1540 + SETTINGS["hold"] - 1
-    assert judged.flag[1500:end].all()
-    assert (judged.cause[1500:end] == judged.cause[1500]).all()
-    assert not judged.flag[end:].any()
-    assert (judged.cause[judged.flag == 0] == -1).all()
-
-
-def test_a_lasting_change_ends_as_the_new_normal():
-    X = calm(3000)
-    X[1500:] += 30.0
-    judged = Judged(X)
-    assert judged.raised == [1500]
-    assert judged.cleared == [1500 + int(SETTINGS["longest"])]
-
-
-@pytest.mark.parametrize(("apart", "alarms"), [(10, 1), (60, 2)])
-def test_refractory_time(apart, alarms):
-    X = calm(3000)
-    X[1500] = 30.0
-    X[1500 + apart] = 300.0
-    assert len(Judged(X).raised) == alarms
-
-
-@pytest.mark.parametrize(("height", "kept"), [(-31.0, False), (-80.0, True)])
-def test_hysteresis(height, kept):
-    X = calm(1000)
-    X[900] = 30.0
-    top = float(Judged(X).score[900])
-    settings = {"threshold": 0.99 * top, "release": 0.5, "hold": 5.0, "longest": 500.0}
-    judged = Judged(X, **settings)
-    assert judged.raised == [900]
-    (end,) = judged.cleared
-    # What alone would raise no flag (on the other side) keeps one up, if it scores more than release of the threshold.
-    X[end - 1] = height
-    again = Judged(X, **settings)
-    assert again.raised == [900]
-    assert (again.score[end - 1] > 0.5 * 0.99 * top) == kept
-    assert (again.cleared[0] > end) == kept
 
 
 def test_the_threshold_is_a_setting():
@@ -255,13 +207,6 @@ def test_another_channel_does_not_hide_a_fault():
     assert judged.why(600) == (2, "envelope")
 
 
-def test_one_wild_sample_does_not_blind_it():
-    X = calm(4000)
-    X[1000] = 1e6
-    X[3000] = 100.0
-    assert Judged(X).raised == [1000, 3000]
-
-
 def test_prices():
     rng = np.random.default_rng(2)
     X = np.rint((60_000 + np.cumsum(rng.normal(size=5000)) * 0.3) * 10) / 10
@@ -326,6 +271,7 @@ def test_the_short_way_has_the_bits_of_the_long_one(channels, forecasts):
     X[:, ::3] = np.round(X[:, ::3])
     X[:700, ::5] = 4.0
     X[rng.random(X.shape) < 0.002] = 50.0
+    X[900:1100, 1::3] += 40.0  # leaves home and comes back while no flag stands
     X[rng.random(X.shape) < 0.01 / channels] = np.nan
     Y = rng.normal(size=X.shape) * 0.1 + np.nan_to_num(X) if forecasts else None
     short, long = Judged(X, Y), Judged(X, Y, long_way=True)

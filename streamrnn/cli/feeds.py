@@ -20,8 +20,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from ..errors import ConfigError, Malformed, StreamRNNError
-from .times import TIME_NAME, TimeParser, time_parser
+from ..errors import BadId, ConfigError, Malformed, StreamRNNError
+from ..ids import check_id
+from .cells import index_of, is_number, number, time_index
+from .times import TimeParser, time_parser
 
 __all__ = ["STDIN", "Layout", "Recording", "Row"]
 
@@ -37,9 +39,6 @@ POINTLESS = re.compile(r"[+-]?\d+,\d+")
 """A number with a decimal comma."""
 
 STDIN = Path("-")
-
-NO_TIME = "none"
-"""What `--time` says when a file has no times."""
 
 
 class Row(NamedTuple):
@@ -203,6 +202,11 @@ class _Table:
         self._encoding = layout.encoding
         encoding = "utf-8-sig" if layout.encoding == "utf-8" else layout.encoding
         self._text = close.enter_context(io.TextIOWrapper(binary, encoding=encoding, newline=""))
+        if layout.stream_column is None:
+            try:
+                check_id(stream)
+            except BadId as error:
+                raise ConfigError(f"{error}: name the stream of {path} with --stream") from None
         self._read = 0
         self._comma = layout.decimal_comma
         self._time_format = layout.time_format
@@ -211,22 +215,24 @@ class _Table:
         self.first_skipped: Malformed | None = None
         self.held_rows = False
         self._line = 1
+        self._underscore = False
+        self._known: set[str] = set()
         header = self._header()
         self._header_width = len(header)
-        self._where = [(_index(path, header, name), value) for name, value in layout.where]
-        self._stream_at = None if layout.stream_column is None else _index(path, header, layout.stream_column)
-        self._time_at = _time_index(path, header, layout)
+        self._where = [(index_of(path, header, name), value) for name, value in layout.where]
+        self._stream_at = None if layout.stream_column is None else index_of(path, header, layout.stream_column)
+        self._time_at = time_index(path, header, layout.time, layout.columns)
         self._unit = layout.unit
         self._to_ns: TimeParser | None = None
         taken = {self._stream_at, self._time_at, *(at for at, _ in self._where)}
         if layout.columns is None:
             self._at = [i for i, name in enumerate(header) if i not in taken and name]
         else:
-            self._at = [_index(path, header, name) for name in layout.columns]
+            self._at = [index_of(path, header, name) for name in layout.columns]
         if not self._at:
             raise ConfigError(f"{path} has no column of values: it holds {', '.join(header)}")
         for i in self._at:
-            _index(path, header, header[i])  # refuses a name that is there twice
+            index_of(path, header, header[i])  # refuses a name that is there twice
         self.header = header
         self.columns = tuple(header[i] for i in self._at)
         self._needed = 1 + max(
@@ -251,6 +257,8 @@ class _Table:
     def _lines(self) -> Iterator[str]:
         for line in self._text:
             self._read += len(line)
+            # The csv module asks for no line before its turn, so this is about the row in hand.
+            self._underscore = self._underscore or "_" in line
             yield line
 
     def rows(self) -> Iterator[Row]:
@@ -272,23 +280,43 @@ class _Table:
 
     def _row(self, cells: list[str]) -> Row | None:
         """The row that these cells are; None where it does not pass `where`."""
-        if len(cells) < self._needed:
-            raise Malformed(
-                f"{self.path}:{self._line}: {len(cells)} cells where the first line names {self._header_width} columns"
-            )
-        if any(cells[i] != value for i, value in self._where):
+        if len(cells) != self._header_width:
+            self._check_width(cells)
+        if self._where and any(cells[i] != value for i, value in self._where):
             return None
         try:
-            if self._comma:
+            if self._comma or (self._underscore and any("_" in cells[i] for i in self._at)):
                 raise ValueError
             x = [float(cells[i]) for i in self._at]
         except ValueError:
             x = [self._number(cells, i) for i in self._at]
+        self._underscore = False
         for i, value in zip(self._at, x, strict=True):
             if not -LARGEST < value < LARGEST and not math.isnan(value):
                 raise self._bad(i, f"{cells[i]!r} is beyond float32, whose largest number is 3.4e38")
-        stream = self._stream if self._stream_at is None else cells[self._stream_at].strip()
+        stream = self._stream
+        if self._stream_at is not None:
+            stream = cells[self._stream_at].strip()
+            if stream not in self._known:
+                self._check_stream(stream, self._stream_at)
+                self._known.add(stream)
         return Row(None if self._time_at is None else self._time(cells[self._time_at]), stream, x)
+
+    def _check_width(self, cells: list[str]) -> None:
+        """Raise Malformed for a row that lacks a cell that is wanted, or has one that no name stands above."""
+        extra = [cell for cell in cells[self._header_width :] if cell.strip()]
+        if extra or len(cells) < self._needed:
+            more = f"; {extra[0]!r:.60} has no name" if extra else ""
+            raise Malformed(
+                f"{self.path}:{self._line}: {len(cells)} cells where the first line names "
+                f"{self._header_width} columns{more}"
+            )
+
+    def _check_stream(self, stream: str, at: int) -> None:
+        try:
+            check_id(stream)
+        except BadId as error:
+            raise self._bad(at, str(error)) from None
 
     def _cells(self) -> Iterator[list[str]]:
         """The file's rows as text; `_line` is the line where the last one ended."""
@@ -314,7 +342,7 @@ class _Table:
             raise Malformed(f"{self.path} is empty: its first line must name the columns")
         delimiter = max(";\t" if self._comma else ",;\t", key=line.count)
         header = [name.strip() for name in next(csv.reader([line], delimiter=delimiter))]
-        if all(_is_number(name) for name in header):
+        if all(is_number(name) for name in header):
             raise Malformed(f"{self.path}:1: the first line must name the columns, and it holds numbers")
         self._reader = csv.reader(self._lines(), delimiter=delimiter, strict=True)  # refuses a quote that never ends
         return header
@@ -347,7 +375,7 @@ class _Table:
                 raise self._bad(i, f"{cell!r} has a point: with --decimal-comma numbers are written like 36,6")
             cell = cell.replace(",", ".")
         try:
-            return float(cell)
+            return number(cell)
         except ValueError:
             remedy = "is its comma a decimal one? then --decimal-comma" if POINTLESS.fullmatch(cell) else ""
             remedy = remedy or "choose the columns with --columns"
@@ -355,28 +383,3 @@ class _Table:
 
     def _bad(self, i: int, what: str) -> Malformed:
         return Malformed(f"{self.path}:{self._line}: column {self.header[i]!r}: {what}")
-
-
-def _index(path: Path, header: list[str], name: str) -> int:
-    if header.count(name) == 1:
-        return header.index(name)
-    if name in header:
-        raise ConfigError(f"{path} has {header.count(name)} columns named {name!r}: rename all but one")
-    raise ConfigError(f"{path} has no column {name!r}: it has {', '.join(header)}")
-
-
-def _time_index(path: Path, header: list[str], layout: Layout) -> int | None:
-    if layout.time == NO_TIME:
-        return None
-    if layout.time is not None:
-        return _index(path, header, layout.time)
-    found = [i for i, name in enumerate(header) if TIME_NAME.fullmatch(name)]
-    return found[0] if found and (layout.columns is None or header[found[0]] not in layout.columns) else None
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

@@ -64,6 +64,7 @@ def score(
     """Score CSV files offline, to the same bits as the daemon.
 
     Writes t, the inputs, the outputs (y_...), score, flag and cause of every row; t in ns since 1970.
+    Causes name the file's columns; the daemon says x0, x1, ... unless it is given names: serve --features.
 
     Example: streamrnn score bed1.csv bed2.csv -o scored.csv
     """

@@ -61,16 +61,23 @@ def time_parser(name: str, unit: str | None, first: str, form: str | None = None
     digits = DIGITS[unit]
 
     def scaled(cell: str) -> int:
-        return _in_range(int(Decimal(cell.strip()).scaleb(digits).to_integral_value()))
+        return _in_range(int(_decimal(cell).scaleb(digits).to_integral_value()))
 
     return scaled
 
 
+def _decimal(cell: str) -> Decimal:
+    """The number that a cell shows; 1_000 is one in Python and a mistake in a file."""
+    if "_" in cell:
+        raise ValueError(cell)
+    return Decimal(cell.strip())
+
+
 def _by_magnitude(cell: str) -> str:
     try:
-        size = abs(Decimal(cell.strip()))
+        size = abs(_decimal(cell))
         return next((unit for bound, unit in MAGNITUDE if size < bound), "ns")
-    except ArithmeticError:
+    except (ValueError, ArithmeticError):
         raise ConfigError(
             f"{cell!r} is neither a number nor a date like 2014-04-01 00:00:00; "
             "for another way to write dates give it, as in --time-format '%d/%m/%Y %H:%M'"

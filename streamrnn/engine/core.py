@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.burst import Burst, Results
-from streamrnn.errors import ConfigError
+from streamrnn.errors import ConfigError, ModelError
 from streamrnn.ids import MAX_ID
 from streamrnn.model import Model
 
@@ -50,6 +50,8 @@ class Core:
         epoch: int = 0,
         threads: int = 1,
     ) -> None:
+        if not isinstance(model, Model):
+            raise ModelError(f"model is {model!r:.60}; give a Model, as from Model.adaptive(n_in) or Model.load(path)")
         _check_integer("capacity", capacity, 1, 2**31 - 1)
         _check_integer("ring", ring, 0, 1_000_000)
         _check_integer("threads", threads, 1, 1024)

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from streamrnn.burst import HAS_RESET, HAS_T, Burst, Results
-from streamrnn.errors import BadTime, ConfigError, NotFinite, StaleHandle, UnknownStream, WrongWidth
+from streamrnn.errors import BadTime, ConfigError, StaleHandle, UnknownStream, WrongWidth
 from streamrnn.ids import check_id
 
 from .admission import Arrivals
 from .advance import clear_row
+from .arguments import (
+    Streams,
+    handle_of,
+    ids_of,
+    one_sample,
+    refuse_infinite,
+    resets,
+    samples,
+    streams_of,
+    time_of,
+    times,
+)
 from .calls import check_rows, step_one, use_rows
 from .core import Core, answers_of
 from .frame import Rows
@@ -24,10 +36,6 @@ from .snapshot import check_state, read_state, write_state
 from .table import ALIVE, COUNT, EPOCH, FLAGS, LAST_EPOCH, LAST_T, LIVE, RECV, SEEN_T, remove
 
 __all__ = ["Engine"]
-
-Streams = Sequence[str] | npt.NDArray[np.int64]
-
-T = TypeVar("T", bound=np.generic)
 
 _FLOAT32 = np.dtype(np.float32)
 _NO_ID = np.frombuffer(b"", np.uint8)
@@ -58,17 +66,17 @@ class Engine(Core):
         """
         row = self._row
         if type(x) is not np.ndarray or x.dtype is not _FLOAT32 or x.shape != self._row_shape:
-            x = self._one_sample(x)
+            x = one_sample(x, self.n_in)
         row[:] = x
         has = HAS_RESET if reset else 0
         if t is not None:
-            t = _time(t)
+            t = time_of(t)
             has |= HAS_T
         now = time.time_ns()
         if isinstance(stream, str):
             handle, name = 0, np.frombuffer(check_id(stream), np.uint8)
         else:
-            handle, name = stream if type(stream) is int and -(2**63) <= stream < 2**63 else _handle(stream), _NO_ID
+            handle, name = stream if type(stream) is int and -(2**63) <= stream < 2**63 else handle_of(stream), _NO_ID
         slot, score, flag, cause, n, missing = step_one(self._one_frame, handle, name, t or 0, has, now, self.ttl)
         if slot < 0:
             return self._step_slowly(stream, x, t, reset)
@@ -85,17 +93,6 @@ class Engine(Core):
             ),
         )
 
-    def _one_sample(self, x: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """One sample as float32 (n_in,), or WrongWidth."""
-        try:
-            with np.errstate(over="ignore"):
-                sample = np.asarray(x, np.float32)
-        except (TypeError, ValueError):
-            raise WrongWidth(f"x is {x!r:.60}; one sample is ({self.n_in},) numbers") from None
-        if sample.shape != self._row_shape:
-            raise WrongWidth(f"x has shape {sample.shape}; one sample has shape ({self.n_in},)")
-        return sample
-
     def _step_slowly(self, stream: str | int, x: npt.NDArray[np.float32], t: int | None, reset: bool) -> Output:
         """A step that the quick way refused: a stream that is new or was idle, or an error that wants its words."""
         streams = [stream] if isinstance(stream, str) else np.array([stream], np.int64)
@@ -110,29 +107,29 @@ class Engine(Core):
     ) -> Outputs:
         """Advance many streams, in order; a stream may appear several times.
 
-        `streams` is a sequence of n ids, or an int64 array (n,) of `handles`; `X` (n, n_in), NaN for a missing channel;
-        `t` int64 (n,), event times in ns; `reset` one bool or (n,). Raises as `step` does, and then no stream has
-        changed.
+        `streams` are n ids, or an int64 array (n,) of `handles`; `X` (n, n_in), NaN for a missing channel; `t` int64
+        (n,), event times in ns; `reset` one bool or (n,). Raises as `step` does, and then no stream has changed.
         """
-        X = self._samples(X)
+        X = samples(X, self.n_in)
         n = len(X)
-        if len(streams) != n:
-            raise WrongWidth(f"{len(streams)} streams for {n} samples; give one stream a sample")
+        given = streams_of(streams)
+        if len(given) != n:
+            raise WrongWidth(f"{len(given)} streams for {n} samples; give one stream a sample")
         has = np.zeros(n, np.uint8)
         if reset is not False:
-            has[np.broadcast_to(np.asarray(reset, bool), (n,))] |= HAS_RESET
+            has[resets(reset, n)] |= HAS_RESET
         if t is None:
-            times = np.zeros(n, np.int64)
+            at = np.zeros(n, np.int64)
         else:
-            times = _times(t, n)
+            at = times(t, n)
             has |= HAS_T
         now = time.time_ns()
-        if isinstance(streams, np.ndarray) and streams.dtype.kind in "iu":
+        if isinstance(given, np.ndarray):
             results = Results(n, self.n_in, self.n_out, np.empty)  # every row is stepped, and with it written
-            self._step_handles(_owned(streams, np.int64), X, times, has, results, now)
+            self._step_handles(given, X, at, has, results, now)
         else:
             results = Results(n, self.n_in, self.n_out)
-            self._step_ids(list(streams), X, times, has, results, now)
+            self._step_ids(given, X, at, has, results, now)
         return Outputs(
             results.y,
             results.score,
@@ -155,7 +152,7 @@ class Engine(Core):
     ) -> None:
         n = len(X)
         encoded = [check_id(s) for s in streams]
-        _refuse_infinite(X)
+        refuse_infinite(X)
         ids = np.frombuffer(bytearray().join(encoded), np.uint8)
         id_end = np.zeros(n + 1, np.int64)
         np.cumsum([len(e) for e in encoded], out=id_end[1:])
@@ -193,7 +190,7 @@ class Engine(Core):
                 "ask engine.handles() for a new one"
             )
         if infinite:
-            _refuse_infinite(X)
+            refuse_infinite(X)
         if n and has[0] & HAS_T:
             self._refuse_old_times(results.slot, None, t, has)
         alone = not self.share_from or n < self.share_from
@@ -221,24 +218,12 @@ class Engine(Core):
         if row >= 0:
             raise BadTime(f"t[{row}] is {t[row]}, earlier than the stream's last sample; send in order, or reset")
 
-    def _samples(self, X: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        try:
-            with np.errstate(over="ignore"):
-                X = _owned(X, np.float32)
-        except (TypeError, ValueError):
-            raise WrongWidth(f"X is {X!r:.60}; it must be numbers of shape (n, {self.n_in})") from None
-        if X.ndim != 2 or X.shape[1] != self.n_in:
-            shape = "(n_in,)" if X.ndim == 1 else X.shape
-            raise WrongWidth(
-                f"samples of shape {shape if X.ndim != 2 else X.shape[1:]}; the model takes {self.n_in} channels"
-            )
-        return X
-
-    def handles(self, ids: Sequence[str]) -> npt.NDArray[np.int64]:
+    def handles(self, ids: Iterable[str]) -> npt.NDArray[np.int64]:
         """A handle for each id, int64 (n,): slot and generation in one number. Streams that do not exist are created.
 
         A handle spares a hot loop the strings. It is refused (StaleHandle) once its stream was evicted.
         """
+        ids = ids_of(ids)
         if len(set(ids)) > self.capacity:
             raise ConfigError(f"{len(set(ids))} streams do not fit a capacity of {self.capacity}; raise capacity")
         now = time.time_ns()
@@ -360,38 +345,3 @@ class Engine(Core):
         spare.stale(time.time_ns(), 1)
         spare.evict("a")
         spare.evict_idle(2**62)
-
-
-def _owned(array: npt.ArrayLike, dtype: type[T]) -> npt.NDArray[T]:
-    """The array as compiled code knows it: one that is read-only or not aligned would be a new type to compile for."""
-    owned = np.ascontiguousarray(array, dtype)
-    flags = owned.flags
-    return owned if flags.writeable and flags.aligned else owned.copy()
-
-
-def _refuse_infinite(X: npt.NDArray[np.float32]) -> None:
-    wrong = np.isinf(X)
-    if wrong.any():
-        i, k = np.argwhere(wrong)[0].tolist()
-        raise NotFinite(f"sample {i}, channel {k} is infinite in float32; send a finite number, or NaN where missing")
-
-
-def _time(t: object) -> int:
-    if not isinstance(t, (int, np.integer)) or isinstance(t, bool) or not -(2**63) <= t < 2**63:
-        raise BadTime(f"t is {t!r}; it must be an integer of ns that fits 64 bits")
-    return int(t)
-
-
-def _handle(stream: object) -> int:
-    if not isinstance(stream, (int, np.integer)) or isinstance(stream, bool) or not -(2**63) <= stream < 2**63:
-        raise StaleHandle(f"{stream!r:.60} is neither a stream id nor a handle; ask engine.handles()")
-    return int(stream)
-
-
-def _times(t: npt.ArrayLike, n: int) -> npt.NDArray[np.int64]:
-    times = np.asarray(t)
-    if times.shape != (n,) or (n and times.dtype.kind not in "iu"):
-        raise BadTime(f"t has dtype {times.dtype} and shape {times.shape}; it must be integer ns of shape ({n},)")
-    if n and (times.min() < -(2**63) or times.max() >= 2**63):
-        raise BadTime(f"t goes up to {times.max()}; it must fit a signed 64-bit integer of ns")
-    return np.ascontiguousarray(times, np.int64)

@@ -21,11 +21,11 @@ _SHARE = 0.005  # of the value: no guess is finer
 def guess(before, value):
     """The quantum, float64 and positive, of a channel that only ever read `before` and now `value`, which differs.
 
-    It is the coarsest of 1, 0.1 and 0.01 of which both float64 values are whole multiples, but at least a share of the
-    larger one: a price of 60,000 has a finer step than is of interest. Off that grid the share alone counts. Zero has
-    no scale: after it, off the grid, 0.01 stands in.
+    It is the coarsest of 1, 0.1 and 0.01 of which both float64 values are whole multiples, but at least a share of
+    `before`: a price of 60,000 has a finer step than is of interest. Off that grid the share alone counts. Zero has
+    no scale: after it, off the grid, 0.01 stands in. A share of `value` would let one wild sample set the scale.
     """
-    share = _SHARE * max(abs(before), abs(value))
+    share = _SHARE * abs(before)
     per = 1.0
     while per <= _PARTS:
         a = before * per

@@ -26,7 +26,7 @@ from streamrnn._jit import kernel
 from .memory import load8, store8
 from .vector import LANES64, fma, less, only8, select, total, totals
 
-__all__ = ["SETTINGS", "init", "learn", "packed", "predict", "unpack", "whole"]
+__all__ = ["RANGES", "SETTINGS", "init", "learn", "packed", "predict", "unpack", "whole"]
 
 SETTINGS = MappingProxyType(
     {
@@ -35,6 +35,9 @@ SETTINGS = MappingProxyType(
     }
 )
 """Settings and defaults, in the order in which `params` holds them."""
+
+RANGES = MappingProxyType({"prior": (0.0, 1e3), "drift": (0.0, 1.0)})
+"""The least and the most that each setting may be: within these no sum can overflow."""
 
 _PRIOR, _DRIFT = range(len(SETTINGS))
 

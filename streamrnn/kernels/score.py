@@ -3,22 +3,27 @@
 Each channel has three signals: its value, its slow level (an exponential average) and its smoothed forecast residual.
 Each signal has an envelope [lo, hi] of what was seen so far. A signal outside scores
 
-    max(e - allowance, 0) / (margin * (1 + (youth / n)^1.5) * max(hi - lo, floor))
+    max(e - allowance, 0) / max(margin * (1 + (youth / n)^1.5) * max(hi - lo, floor), steps * stride)
 
-with e the distance to the envelope. Records are common early in a stream's life, so the margin shrinks as n grows. The
-allowance and the floor come from the channel's quantum, the smallest step it was ever seen to take: an integer step of
-a whole-numbered signal is not news, however long it stood still. What never moved has shown no step, and its first one
+with e the distance to the envelope. Records are common early in a stream's life, so the margin shrinks as n grows; and
+noise breaks its records by parts of its usual step: less than `steps` of those, as far as a step moves the signal, is
+no news. (For the level they are part of the allowance instead, or a slow drift would never be news.) The allowance and
+the floor come from the channel's quantum, the smallest step it was ever seen to take: an integer step of a
+whole-numbered signal is not news, however long it stood still. What never moved has shown no step, and its first one
 may be the fault itself; so the quantum is at most a guess from the values' digits for each change seen (quantum.py): 98
 to 97 is one step, 98 to 80 is eighteen, and 0 to 1, as of a switch, is one. The envelope then grows to hold the sample,
-but at most by a multiple of its width, and it forgets slowly: one wild sample cannot make a detector blind for life.
+but at most by a multiple of its width, and it forgets slowly. A sample counts in the averages for no more than its
+envelope grows to: one wild sample, however large, cannot make a detector blind for life.
 
 Where samples carry real time and the model looks at the clock, the level is also held against an envelope of what it
 was at the same hour on other days, from the fourth day on: high noon at midnight is news, though noon was as high.
 The last component counts how long a channel has been missing, against its longest gap so far. The score is the largest
 of all channels and components. The flag rises when the score reaches the threshold. It stays while the signal that
 raised it is outside the envelope of that moment, and then until the score was low for a hold time; nothing raises it
-a second time meanwhile, so that one episode is one alarm. An episode ends at the latest after a set time, because a
-lasting change is the new normal.
+a second time meanwhile, so that one episode is one alarm. A flag clears at the latest after a set time, because a
+lasting change is the new normal. Even then the episode's end is no alarm: a value that left its envelope with news and
+comes back to where it was is silent for a hold time, unless it was away for as long as it had been known before.
+Further out on the side where it went it is young: there, n counts from when it left.
 """
 
 from __future__ import annotations
@@ -48,6 +53,7 @@ from .signals import (
     LEVEL_AT,
     LONGEST,
     QUIET,
+    RANGES,
     RELEASE,
     SETTINGS,
     SIDE,
@@ -62,7 +68,7 @@ from .signals import (
 )
 from .vector import LANES64
 
-__all__ = ["COMPONENTS", "HOUR", "SETTINGS", "init", "score", "size"]
+__all__ = ["COMPONENTS", "HOUR", "RANGES", "SETTINGS", "init", "score", "size"]
 
 COMPONENTS = ("envelope", "level", "residual", "daily", "missing")
 """What can raise a flag; a cause is channel * 8 + index here."""

@@ -37,6 +37,7 @@ __all__ = [
     "LONGEST",
     "LONGEST_GAP",
     "QUIET",
+    "RANGES",
     "RELEASE",
     "SETTINGS",
     "SIDE",
@@ -71,6 +72,35 @@ SETTINGS = MappingProxyType(
 )
 """Settings and defaults, in the order in which `params` holds them. Times are in samples of the stream."""
 
+_MAX = 1e6
+"""The highest score."""
+
+_LONG = 1e9
+"""Samples that no stream will see."""
+
+RANGES = MappingProxyType(
+    {
+        # At 0 a flag would stand with no cause; above the highest score none would ever be raised.
+        "threshold": (1e-6, _MAX),
+        "release": (0.0, 1.0),
+        "hold": (1.0, _LONG),
+        "longest": (1.0, _LONG),
+        "warmup": (1.0, _LONG),
+        "youth": (0.0, _LONG),
+        # A margin of 0 switches its component off, and so does a `missing` of 0.
+        "envelope": (0.0, _MAX),
+        "level": (0.0, _MAX),
+        "residual": (0.0, _MAX),
+        "daily": (0.0, _MAX),
+        "level_rate": (0.0, 1.0),
+        "residual_rate": (0.0, 1.0),
+        "growth": (0.0, _MAX),
+        "forget": (0.0, 0.1),
+        "missing": (0.0, _LONG),
+    }
+)
+"""The least and the most that each setting may be: within these every score is finite and every flag has a cause."""
+
 (
     THRESHOLD,
     RELEASE,
@@ -97,8 +127,10 @@ BY_DAILY, BY_MISSING = 3, 4
 # more for each channel where the model knows the time of day.
 UP, QUIET, AGE, CAUSE, BOUND, SIDE, BEST, BEST_CAUSE, BEST_BOUND, BEST_SIDE, HEAD = range(11)
 
-# A channel's slots, rows of `chan`. Its signals are value, level and residual, each with its envelope behind it.
-SEEN, QUANTUM, GUESS, CHANGES, GAP, LONGEST_GAP, VALUE_AT = range(7)
+# A channel's slots, rows of `chan`. STRIDE is its usual step, an average. LEFT is 0, or the sample with which the value
+# left home, about the envelope that it had then, at HOME; negative where it left below. BACK counts the samples back.
+# Its signals are value, level and residual, each with its envelope behind it.
+SEEN, QUANTUM, GUESS, CHANGES, GAP, LONGEST_GAP, STRIDE, LEFT, BACK, HOME, VALUE_AT = (*range(10), 11)
 SIGNAL = 3
 LEVEL_AT, RESIDUAL_AT, CHANNEL = (VALUE_AT + SIGNAL * k for k in (1, 2, 3))
 
@@ -111,10 +143,11 @@ _SLOW_FLOOR = 0.8  # the same for an averaged signal, whose steps are parts of a
 _SLOW_WIDTH = 0.2  # and while young as this part of the value's envelope: few averages were seen yet
 _RESOLUTION = 1e-6  # of float32, relative to the value
 _LEAD = 3.0  # an average that made news is on its way further: its envelope grows by this many times the excess
+_STEPS = (0.6, 0.0, 1.0)  # usual steps, as far as they move the signal, by which that must be outside to be news
+_LEVEL_STEPS = 1.25  # usual steps, as far as they move the level, by which that is outside without being news
 _DAILY_WIDTH = 0.3  # an hour's envelope counts as at least this part of the value's
 _DAYS = 72.0  # hours before the time of day is judged by
 _TINY = 1e-30
-_MAX = 1e6
 
 
 @fused
@@ -122,8 +155,8 @@ def calm(chan, j, x, forecast, signals, params):
     """Take a sample of the channels j to j + 8 where it is no news; returns which those are, bit k for channel j + k.
 
     chan float64 (CHANNEL, n) is the row's slots; x and forecast float32 (n,), the latter read where there are 3
-    signals. A channel is taken where all its signals are warm and inside their envelopes, it is not in a gap, and this
-    is not its first move. The others are left as they were. Arithmetic as in `seen`.
+    signals. A channel is taken where all its signals are warm and inside their envelopes, it is neither in a gap nor
+    on its way home, and this is not its first move. The others are left as they were. Arithmetic as in `seen`.
     """
     here = first8(x.size - j)
     some = first16(min(x.size - j, LANES64))
@@ -135,7 +168,13 @@ def calm(chan, j, x, forecast, signals, params):
     moved = less(0.0, step)
     # From 1 / LEVEL_RATE samples on the level's rate is that and no longer 1 / n.
     fit = here & less(signals * params[_WARMUP], n) & less(1.0, n * params[_LEVEL_RATE])
+    left = size_of(load_some(chan[LEFT], j, here, 0.0))
+    # A channel that left home and is still away needs nothing; see `_comes_home`.
+    away = less(value, load_some(chan[HOME], j, here, 0.0)) | less(load_some(chan[HOME + 1], j, here, 0.0), value)
+    fit = fit & ~(less(0.0, left) & (~away | less(left + left, n)))
     fit = fit & ~(moved & less(changes, 1.0)) & ~less(0.0, load_some(chan[GAP], j, here, 0.0))
+    stride = load_some(chan[STRIDE], j, here, 0.0)
+    stride = stride + (step - stride) * params[_LEVEL_RATE]
     level = load_some(chan[LEVEL_AT], j, here, 0.0)
     level = level + (value - level) * params[_LEVEL_RATE]
     error = value - value
@@ -149,10 +188,14 @@ def calm(chan, j, x, forecast, signals, params):
     high1 = load_some(chan[LEVEL_AT + 2], j, here, 0.0)
     low2 = load_some(chan[RESIDUAL_AT + 1], j, here, 0.0)
     high2 = load_some(chan[RESIDUAL_AT + 2], j, here, 0.0)
+    # The long way lets a step and an error count for at least so much.
+    width = high0 - low0
+    fit = fit & ~(less(width, step) | less(width * params[_GROWTH] + width, size_of(error)))
     out = less(value, low0) | less(high0, value) | less(level, low1) | less(high1, level)
     fit = fit & ~(out | less(residual, low2) | less(high2, residual))
     store_some(chan[SEEN], j, fit, n)
     store_some(chan[CHANGES], j, fit, select(moved, changes + 1.0, changes))
+    store_some(chan[STRIDE], j, fit, stride)
     store_some(chan[QUANTUM], j, fit, select(moved & less(step, quantum), step, quantum))
     fade0 = (high0 - low0) * params[_FORGET]
     fade1 = (high1 - low1) * params[_FORGET]
@@ -173,7 +216,8 @@ def calm(chan, j, x, forecast, signals, params):
 def seen(row, chan, j, value, error, signals, params):
     """A sample of channel j and its forecast's error: update its `signals` signals and score those that are warm.
 
-    Signal k gets k times the warm-up to settle, and one more to fill its envelope.
+    Signal k gets k times the warm-up to settle, and one more to fill its envelope. A value that makes news outside its
+    envelope leaves home.
     """
     if chan[GAP, j] > 0.0:
         chan[LONGEST_GAP, j] = max(chan[LONGEST_GAP, j], chan[GAP, j])
@@ -189,26 +233,69 @@ def seen(row, chan, j, value, error, signals, params):
             chan[QUANTUM, j] = step
         chan[CHANGES, j] += 1.0
     chan[VALUE_AT, j] = value
-    chan[LEVEL_AT, j] += max(params[_LEVEL_RATE], 1.0 / n) * (value - chan[LEVEL_AT, j])
-    chan[RESIDUAL_AT, j] += params[_RESIDUAL_RATE] * (error - chan[RESIDUAL_AT, j])
     warmup = params[_WARMUP]
+    quantum = _quantum(chan, j)
+    low = chan[VALUE_AT + 1, j]
+    high = chan[VALUE_AT + 2, j]
+    # Float32 resolves no finer than this; the envelope tells the scale, which a wild sample does not.
+    resolution = _RESOLUTION * max(abs(low), abs(high)) + _TINY
+    width = max(high - low, _FLOOR * quantum, resolution)
+    # In the averages a sample counts for no more than its envelope grows to: see `_outside`.
+    counts = value
+    if n > warmup:
+        reach = params[_GROWTH] * width
+        counts = min(max(value, low - reach), high + reach)
+        reach += high - low
+        error = min(max(error, -reach), reach)
+    rate = max(params[_LEVEL_RATE], 1.0 / n)
+    if n > 1.0:
+        chan[STRIDE, j] += rate * (min(step, width) - chan[STRIDE, j])
+    chan[LEVEL_AT, j] += rate * (counts - chan[LEVEL_AT, j])
+    chan[RESIDUAL_AT, j] += params[_RESIDUAL_RATE] * (error - chan[RESIDUAL_AT, j])
+    silent = _comes_home(chan, j, n, value, params) and row[UP] == 0.0
+    strongest = 0.0
     for k in range(signals):
         at = VALUE_AT + SIGNAL * k
         signal = chan[at, j]
-        low = chan[at + 1, j]
-        high = chan[at + 2, j]
+        lo = chan[at + 1, j]
+        hi = chan[at + 2, j]
         if n > (k + 1) * warmup:
-            fade = params[_FORGET] * (high - low)
-            chan[at + 1, j] = low + fade
-            chan[at + 2, j] = high - fade
-            if signal > high or signal < low:
-                _outside(row, chan, j, k, low, high, params)
+            fade = params[_FORGET] * (hi - lo)
+            chan[at + 1, j] = lo + fade
+            chan[at + 2, j] = hi - fade
+            if signal > hi or signal < lo:
+                strength = _outside(row, chan, j, k, lo, hi, quantum, resolution, silent, params)
+                strongest = max(strongest, strength)
         elif n > k * warmup + 1.0:
-            chan[at + 1, j] = min(low, signal)
-            chan[at + 2, j] = max(high, signal)
+            chan[at + 1, j] = min(lo, signal)
+            chan[at + 2, j] = max(hi, signal)
         else:
             chan[at + 1, j] = signal
             chan[at + 2, j] = signal
+    if strongest >= params[THRESHOLD] and chan[LEFT, j] == 0.0 and (value < low or value > high):
+        # Half way back counts as home, and on the other side what is never news.
+        chan[LEFT, j] = n if value > high else -n
+        chan[BACK, j] = 0.0
+        chan[HOME, j] = low - max(0.5 * (low - value), _ALLOWANCE * quantum)
+        chan[HOME + 1, j] = high + max(0.5 * (value - high), _ALLOWANCE * quantum)
+
+
+@fused
+def _comes_home(chan, j, n, value, params):
+    """Whether sample n of channel j is back where it was before it left: the end of an episode, and no news.
+
+    It is home again after a hold time there. It has no home to come back to once it was away for as long as it had been
+    known before: what lasts that long is as normal as what was.
+    """
+    if chan[LEFT, j] == 0.0:
+        return False
+    if n > 2.0 * abs(chan[LEFT, j]) or chan[BACK, j] >= params[HOLD]:
+        chan[LEFT, j] = 0.0
+        return False
+    if value < chan[HOME, j] or value > chan[HOME + 1, j]:
+        return False
+    chan[BACK, j] += 1.0
+    return True
 
 
 @fused
@@ -218,29 +305,41 @@ def _quantum(chan, j):
 
 
 @fused
-def _outside(row, chan, j, k, low, high, params):
-    """Score signal `k` of channel j, which left its envelope [low, high]; let that grow to hold it."""
+def _outside(row, chan, j, k, low, high, quantum, resolution, silent, params):
+    """Score signal `k` of channel j, which left its envelope [low, high], and let that grow to hold it.
+
+    `quantum` and `resolution` are the channel's. Returns the strength, which is no news where it is to be `silent`.
+    """
     at = VALUE_AT + SIGNAL * k
     signal = chan[at, j]
-    quantum = _quantum(chan, j)
-    allowance = _ALLOWANCE * quantum * (1.0 if k == 0 else params[_LEVEL_RATE + k - 1])
-    young = params[_YOUTH] / chan[SEEN, j]
+    part = 1.0 if k == 0 else params[_LEVEL_RATE + k - 1]
+    allowance = _ALLOWANCE * quantum
+    side = 1.0 if signal > high else -1.0
+    # Where it went when it left home it has been since then only.
+    known = chan[SEEN, j] - (abs(chan[LEFT, j]) if side * chan[LEFT, j] > 0.0 else 0.0)
+    young = params[_YOUTH] / known
     floor = _FLOOR * quantum
+    if k == 1:
+        allowance = max(allowance, _LEVEL_STEPS * chan[STRIDE, j])
+    allowance *= part
     if k > 0:
         spread = chan[VALUE_AT + 2, j] - chan[VALUE_AT + 1, j]
         floor = max(_SLOW_FLOOR * quantum, _SLOW_WIDTH * min(1.0, young) * spread)
-    width = max(high - low, floor, _RESOLUTION * abs(chan[VALUE_AT, j]) + _TINY)
-    side = 1.0 if signal > high else -1.0
+    width = max(high - low, floor, resolution)
     e = max(signal - high, low - signal)
     margin = params[_ENVELOPE + k]
+    strength = 0.0
     grown = e
     if e > allowance and margin > 0.0:
-        strength = (e - allowance) / (margin * (1.0 + young * np.sqrt(young)) * width)
-        # Half way back to the envelope counts as over.
-        _news(row, CAUSES * j + k, strength, signal - side * 0.5 * e, side)
+        news = max(margin * (1.0 + young * np.sqrt(young)) * width, _STEPS[k] * part * chan[STRIDE, j])
+        strength = (e - allowance) / news
+        if not silent:
+            # Half way back to the envelope counts as over.
+            _news(row, CAUSES * j + k, strength, signal - side * 0.5 * e, side)
         if k > 0 and strength >= params[THRESHOLD]:
             grown = _LEAD * e
     chan[at + (2 if signal > high else 1), j] += side * min(grown, params[_GROWTH] * width)
+    return strength
 
 
 @fused

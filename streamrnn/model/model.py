@@ -13,13 +13,16 @@ import numpy.typing as npt
 
 from streamrnn.errors import ModelError
 from streamrnn.kernels import rls
-from streamrnn.kernels.score import COMPONENTS, SETTINGS
+from streamrnn.kernels.score import COMPONENTS, RANGES, SETTINGS
 
 from . import file
-from .spec import LayerSpec, ModelSpec, as_tuple
+from .checks import integer, integers, is_list, names, real
+from .spec import MAX_LAYERS, MAX_WIDTH, LayerSpec, ModelSpec
 from .weights import Array, adaptive_weights, check_arrays, random_weights
 
 __all__ = ["Model"]
+
+_Ranges = Mapping[str, tuple[float, float]]
 
 _ALIASES = {"rnn": "rnn_tanh", "elman": "rnn_tanh"}
 
@@ -39,10 +42,12 @@ class Model:
 
     def __init__(self, spec: ModelSpec, arrays: Mapping[str, npt.ArrayLike]) -> None:
         """Check and copy `arrays` (`spec.array_shapes`); a wrong one is a ModelError that names it and its shape."""
-        for name, known in (("detector", SETTINGS), ("learning", rls.SETTINGS)):
-            unknown = sorted(set(getattr(spec, name)) - set(known))
-            if unknown:
-                raise ModelError(f"unknown {name} setting {unknown[0]!r}; known are {', '.join(known)}")
+        if not isinstance(spec, ModelSpec):
+            raise ModelError(f"the specification is {spec!r:.60}; it must be a ModelSpec")
+        if not isinstance(arrays, Mapping):
+            raise ModelError(f"the arrays are {arrays!r:.60}; they must be a map of arrays by name")
+        _check_settings("detector", spec.detector, RANGES)
+        _check_settings("learning", spec.learning, rls.RANGES)
         object.__setattr__(self, "spec", spec)
         object.__setattr__(self, "arrays", check_arrays(spec, arrays))
 
@@ -62,19 +67,20 @@ class Model:
         """An untrained network, for tests and benchmarks.
 
         `cell` is "rnn" (tanh), "rnn_relu", "lstm" or "gru"; `hidden` one width, or one for each layer; `n_out`
-        defaults to n_in. Weights are uniform in ±1/sqrt(hidden), the same bits for a seed everywhere.
+        defaults to n_in. Weights are uniform in ±1/sqrt(hidden), the same bits for a seed everywhere. Raises ModelError
+        for what no network can have.
         """
-        depth = layers if layers is not None else (1 if isinstance(hidden, int) else len(hidden))
-        if not isinstance(depth, int) or depth < 1:
-            raise ModelError(f"layers is {layers!r}; it must be an integer from 1 on")
-        widths = as_tuple(hidden, depth, "hidden")
-        cell = _ALIASES.get(cell, cell)
+        one_each = len(hidden) if is_list(hidden) else 1
+        depth = integer("layers", one_each if layers is None else layers, 1, MAX_LAYERS)
+        widths = integers("hidden", hidden, depth, 1, MAX_WIDTH)
+        cell = _ALIASES.get(cell, cell) if isinstance(cell, str) else cell
+        seed = integer("seed", seed, 0)
         spec = ModelSpec(
             n_in=n_in,
             n_out=n_in if n_out is None else n_out,
             layers=tuple(LayerSpec(cell, i, h) for i, h in zip((n_in, *widths[:-1]), widths, strict=True)),
             head=head,
-            features=tuple(features),
+            features=names("features", features),
             provenance={"made_by": "Model.random", "seed": seed},
         )
         return cls(spec, random_weights(spec, seed))
@@ -100,20 +106,26 @@ class Model:
 
         `radius` is the recurrent matrix's spectral radius, `input_scale` the size of input weights, `fastest` and
         `slowest` the units' time constants in samples; `clock` adds the time of day as two inputs wherever samples
-        carry real time. `detector` and `learning` override settings (kernels.score.SETTINGS, kernels.rls.SETTINGS).
+        carry real time. `detector` and `learning` override settings (kernels.score.SETTINGS, kernels.rls.SETTINGS)
+        within their RANGES. Raises ModelError for what no model can have.
         """
+        n_in = integer("n_in", n_in, 1, MAX_WIDTH)
+        hidden = integer("hidden", hidden, 1, MAX_WIDTH)
+        seed = integer("seed", seed, 0)
+        if not isinstance(clock, bool):
+            raise ModelError(f"clock is {clock!r:.60}; it must be True or False")
         spec = ModelSpec(
             n_in=n_in,
             n_out=n_in,
             layers=(LayerSpec("reservoir", n_in + 2 * clock, hidden),),
             head="forecast",
-            features=tuple(features),
-            units=tuple(units),
+            features=names("features", features),
+            units=names("units", units),
             normaliser="causal",
             readout="online",
             clock=clock,
-            detector=detector or {},
-            learning=learning or {},
+            detector={} if detector is None else detector,
+            learning={} if learning is None else learning,
             provenance={"made_by": "Model.adaptive", "seed": seed},
         )
         return cls(spec, adaptive_weights(spec, seed, radius, input_scale, fastest, slowest))
@@ -189,3 +201,10 @@ class Model:
             "parameters": self.parameters,
             "provenance": dict(spec.provenance),
         }
+
+
+def _check_settings(kind: str, given: Mapping[str, float], ranges: _Ranges) -> None:
+    for name, value in given.items():
+        if name not in ranges:
+            raise ModelError(f"unknown {kind} setting {name!r}; known are {', '.join(ranges)}")
+        real(f"{kind}.{name}", value, *ranges[name])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
 from streamrnn.errors import ModelError
+
+from .checks import choice, integer, names, plain, reals
 
 __all__ = ["CELLS", "FORMAT", "GATES", "HEADS", "LayerSpec", "ModelSpec", "array_shapes"]
 
@@ -37,10 +38,9 @@ class LayerSpec:
     hidden: int
 
     def __post_init__(self) -> None:
-        if self.cell not in GATES:
-            raise ModelError(f"cell is {self.cell!r}; use one of {', '.join(CELLS)}")
+        choice("cell", self.cell, CELLS)
         for name in ("n_in", "hidden"):
-            _check_int(f"a layer's {name}", getattr(self, name), 1, MAX_WIDTH)
+            object.__setattr__(self, name, integer(f"a layer's {name}", getattr(self, name), 1, MAX_WIDTH))
 
     @property
     def state_size(self) -> int:
@@ -74,30 +74,26 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
+        put(self, "n_in", integer("n_in", self.n_in, 1, MAX_WIDTH))
+        put(self, "n_out", integer("n_out", self.n_out, 1, MAX_WIDTH))
+        if not isinstance(self.layers, (list, tuple)) or not all(isinstance(x, LayerSpec) for x in self.layers):
+            raise ModelError(f"layers is {self.layers!r:.60}; it must be a list of LayerSpec, the first layer first")
         put(self, "layers", tuple(self.layers))
-        put(self, "features", tuple(self.features) or tuple(f"x{i}" for i in range(self.n_in)))
-        put(self, "units", tuple(self.units) or ("",) * self.n_in)
-        for name in ("detector", "learning"):
-            put(
-                self,
-                name,
-                MappingProxyType({str(k): _real(f"{name}.{k}", v) for k, v in getattr(self, name).items()}),
-            )
-        put(self, "provenance", MappingProxyType(dict(self.provenance)))
+        put(self, "features", names("features", self.features) or tuple(f"x{i}" for i in range(self.n_in)))
+        put(self, "units", names("units", self.units) or ("",) * self.n_in)
+        put(self, "detector", reals("detector", self.detector))
+        put(self, "learning", reals("learning", self.learning))
+        put(self, "provenance", plain("provenance", self.provenance))
         self._check()
 
     def _check(self) -> None:
-        _check_int("n_in", self.n_in, 1, MAX_WIDTH)
-        _check_int("n_out", self.n_out, 1, MAX_WIDTH)
         if not 1 <= len(self.layers) <= MAX_LAYERS:
             raise ModelError(f"the model has {len(self.layers)} layers; it needs 1 to {MAX_LAYERS}")
-        for name, value, known in (
-            ("head", self.head, HEADS),
-            ("normaliser", self.normaliser, NORMALISERS),
-            ("readout", self.readout, READOUTS),
-        ):
-            if value not in known:
-                raise ModelError(f"{name} is {value!r}; use one of {', '.join(known)}")
+        choice("head", self.head, HEADS)
+        choice("normaliser", self.normaliser, NORMALISERS)
+        choice("readout", self.readout, READOUTS)
+        if not isinstance(self.clock, bool):
+            raise ModelError(f"clock is {self.clock!r:.60}; it must be True or False")
         width = self.n_net
         for i, layer in enumerate(self.layers):
             if layer.n_in != width:
@@ -109,9 +105,9 @@ class ModelSpec:
             raise ModelError("an online readout learns forecasts of causally normalised samples; use them together")
         if self.normaliser == "causal" and self.readout != "online":
             raise ModelError("the causal normaliser belongs to the online readout; use normaliser 'fixed' or 'none'")
-        for name, names in (("features", self.features), ("units", self.units)):
-            if len(names) != self.n_in or not all(isinstance(v, str) for v in names):
-                raise ModelError(f"{name} needs {self.n_in} names, one a channel; it has {len(names)}: {names!r}")
+        for name, given in (("features", self.features), ("units", self.units)):
+            if len(given) != self.n_in:
+                raise ModelError(f"{name} needs {self.n_in} names, one a channel; it has {len(given)}: {given!r}")
         if len(set(self.features)) != self.n_in:
             raise ModelError(f"features must differ from each other: {self.features!r}")
 
@@ -151,7 +147,7 @@ class ModelSpec:
         if not isinstance(data, dict):
             raise ModelError("the model's metadata is not a JSON object")
         version = data.pop("format", None)
-        if version != FORMAT:
+        if type(version) is not int or version != FORMAT:  # True and 1.0 equal 1
             raise ModelError(f"the model's format is {version!r}; this streamrnn reads format {FORMAT}")
         unknown = sorted(set(data) - set(cls.__slots__))
         if unknown:
@@ -201,22 +197,3 @@ def array_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
         shapes["normaliser.mean"] = (spec.n_in,)
         shapes["normaliser.scale"] = (spec.n_in,)
     return shapes
-
-
-def _check_int(name: str, value: object, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ModelError(f"{name} is {value!r}; it must be an integer from {low} to {high}")
-
-
-def _real(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ModelError(f"{name} is {value!r}; it must be a finite number")
-    return float(value)
-
-
-def as_tuple(value: int | Sequence[int], n: int, name: str) -> tuple[int, ...]:
-    """`value` for each of n layers: one number for all, or one each."""
-    values = (value,) * n if isinstance(value, int) else tuple(value)
-    if len(values) != n:
-        raise ModelError(f"{name} has {len(values)} values for {n} layers; give one number, or one each")
-    return values

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from streamrnn.errors import ModelError
 
+from .checks import integer, real
 from .spec import GATES, ModelSpec, array_shapes
 
 __all__ = ["MAX_WEIGHT", "Array", "Uniform", "adaptive_weights", "check_arrays", "random_weights"]
@@ -20,18 +21,24 @@ Array = npt.NDArray[np.float32]
 MAX_WEIGHT = 1e12
 """No weight may be larger: with inputs clamped at the same limit, no sum in a network can overflow float32."""
 
+SLOWEST = 1e6
+"""Samples of the longest time constant: the leak of a slower unit would round to nothing."""
+
 
 def check_arrays(spec: ModelSpec, arrays: Mapping[str, npt.ArrayLike]) -> Mapping[str, Array]:
     """The arrays that `spec` asks for, as read-only contiguous float32; anything else is a ModelError by name."""
     shapes = array_shapes(spec)
-    unknown = sorted(set(arrays) - set(shapes))
+    unknown = sorted(map(str, set(arrays) - set(shapes)))
     if unknown:
         raise ModelError(f"unknown tensor {unknown[0]!r}; this model has {', '.join(shapes)}")
     checked: dict[str, Array] = {}
     for name, shape in shapes.items():
         if name not in arrays:
             raise ModelError(f"tensor {name!r} is missing; its shape must be {shape}")
-        given = np.asarray(arrays[name])
+        try:
+            given = np.asarray(arrays[name])
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"tensor {name!r} is no array: {error}; its shape must be {shape}") from None
         if given.dtype.kind != "f":
             raise ModelError(f"tensor {name!r} has dtype {given.dtype}; it must be float32 of shape {shape}")
         if given.shape != shape:
@@ -63,9 +70,7 @@ class Uniform:
     """Random numbers whose bits do not depend on NumPy's version: the raw words of PCG64, whose stream is fixed."""
 
     def __init__(self, seed: int) -> None:
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise ModelError(f"seed is {seed!r}; it must be an integer from 0 on")
-        self._bits = np.random.PCG64(seed)
+        self._bits = np.random.PCG64(integer("seed", seed, 0))
 
     def __call__(self, shape: tuple[int, ...], bound: float = 1.0) -> Array:
         """float32 array of `shape`, uniform in [-bound, bound)."""
@@ -104,8 +109,12 @@ def adaptive_weights(
 
     A matrix of H by H independent entries in ±a has spectral radius near a sqrt(H / 3) (the circular law), so that
     the radius is set without an eigenvalue solver, whose last bits differ between machines. `fastest` and `slowest`
-    are time constants in samples.
+    are time constants in samples, from 1 to SLOWEST. Raises ModelError.
     """
+    radius = real("radius", radius, 0.0, MAX_WEIGHT)
+    input_scale = real("input_scale", input_scale, 0.0, MAX_WEIGHT)
+    fastest = real("fastest", fastest, 1.0, SLOWEST)
+    slowest = real("slowest", slowest, fastest, SLOWEST)
     uniform = Uniform(seed)
     (layer,) = spec.layers
     H = layer.hidden
