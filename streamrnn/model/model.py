@@ -16,7 +16,8 @@ from streamrnn.kernels import rls
 from streamrnn.kernels.score import COMPONENTS, SETTINGS
 
 from . import file
-from .spec import LayerSpec, ModelSpec, as_tuple
+from .layers import LayerSpec, layer_to_json
+from .spec import ModelSpec, as_tuple
 from .weights import Array, adaptive_weights, check_arrays, random_weights
 
 __all__ = ["Model"]
@@ -167,7 +168,9 @@ class Model:
         }
 
     def __repr__(self) -> str:
-        layers = ", ".join(f"{layer.cell} {layer.hidden}" for layer in self.spec.layers)
+        layers = ", ".join(
+            f"{layer.cell if isinstance(layer, LayerSpec) else layer.kind} {layer.width}" for layer in self.spec.layers
+        )
         return f"Model({self.spec.head}: {self.spec.n_in} -> [{layers}] -> {self.spec.n_out}, {self.fingerprint})"
 
     def describe(self) -> dict[str, Any]:
@@ -178,7 +181,7 @@ class Model:
             "head": spec.head,
             "n_in": spec.n_in,
             "n_out": spec.n_out,
-            "layers": [{"cell": x.cell, "n_in": x.n_in, "hidden": x.hidden} for x in spec.layers],
+            "layers": [layer_to_json(layer) for layer in spec.layers],
             "features": list(spec.features),
             "units": list(spec.units),
             "normaliser": spec.normaliser,
