@@ -83,8 +83,8 @@ LINE = 64
 
 
 class Program(NamedTuple):
-    """sizes int64, in the order of `Sizes`; layers int64 (depth, columns), rows of `packing.Row`; weights float32,
-    each matrix as `product.pack` gives it; detector and learning float64, the values of their SETTINGS."""
+    """sizes int64, in the order of `Sizes`; layers int64, a `packing.Row` each; weights float32 (all,), each matrix as
+    `product.pack` gives it; detector and learning float64, the values of their SETTINGS."""
 
     sizes: npt.NDArray[np.int64]
     layers: npt.NDArray[np.int64]
