@@ -49,7 +49,7 @@ def lstm_form_step(x, h, c, W_ih, W_hh, b_ih, b_hh, W_hr, clip, acts):
     gate, act, out = (ACTIVATIONS[a] for a in acts)
     i, f, g, o = np.split(np.clip(W_ih @ x + b_ih + W_hh @ h + b_hh, -clip, clip), 4)
     c = gate(f) * c + gate(i) * act(g)
-    h = gate(o) * out(np.clip(c, -clip, clip))
+    h = gate(o) * out(c)
     return (h if W_hr is None else W_hr @ h), c
 
 

@@ -10,7 +10,8 @@ a GRU that applies the reset gate before the product, which is the form of K. Ch
 
     n = tanh(W_in x + W_hn (r h) + b_n)
 
-and any of lstm, gru and the Elman network with other activations, or with bounds on what goes into them (ONNX's clip).
+and any of lstm, gru and the Elman network with other activations, or with bounds on the pre-activations of gates and
+candidate (ONNX's clip, as ONNX Runtime has it: what goes into an LSTM's output activation is not bounded).
 They share this kernel, which decides at run time, because each kernel costs a second of the first start; the plain
 forms are in lstm.py, gru.py and rnn.py.
 """
@@ -24,7 +25,7 @@ from streamrnn._jit import apart, kernel
 from .activate import activate, clip
 from .numerics import bounded
 from .product import STREAMS, Operand, accumulate, bias_row, nothing, padded
-from .vector import fma, least, most
+from .vector import fma
 
 __all__ = ["ELMAN", "GRU_AFTER", "GRU_BEFORE", "LSTM", "form", "tail"]
 
@@ -59,7 +60,7 @@ def _lstm(z, c, at, H, gate, act, out, limit):
     for j in range(H):
         cj = bounded(fma(z[H + j], c[j], z[j] * z[2 * H + j]))
         c[j] = cj
-        z[at + j] = least(most(cj, -limit), limit)
+        z[at + j] = cj
     activate(z, at, H, out)
     for j in range(H):
         z[at + j] = z[3 * H + j] * z[at + j]
@@ -85,8 +86,8 @@ def form(family, src, src_rows, src_off, n_in, state, rows, h, P, W_ih, W_hh, W_
     Arguments as in `rnn`, and: `family` ELMAN, LSTM, GRU_AFTER or GRU_BEFORE; `n_in` and `P`, the numbers that W_ih and
     W_hh are multiplied with; b float32 (H,) of an Elman network, else (4H,), a GRU's as in `gru`; W_hh of GRU_BEFORE
     has the columns r, z alone, and W_2 is its W_hn, or an LSTM's projection, or empty; `gate`, `act` and `out`, codes
-    of `activate` for the gates, the candidate and the LSTM's output; `limit`, float32, which bounds what goes into
-    them; own int64, 0 to STREAMS - 1. z is wide enough for `tail` and H more.
+    of `activate` for the gates, the candidate and the LSTM's output; `limit`, float32, which bounds the
+    pre-activations; own int64, 0 to STREAMS - 1. z is wide enough for `tail` and H more.
     """
     apart()
     H = b.shape[0] if family == ELMAN else b.shape[0] // 4

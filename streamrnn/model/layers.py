@@ -62,9 +62,9 @@ class LayerSpec:
     """One recurrent layer: its cell (CELLS), inputs and hidden units.
 
     "gru_reset_before" multiplies h by the reset gate before the product, "gru" after it. `proj` above 0 is an LSTM
-    whose h is projected to that many numbers (H. Sak et al. 2014, PyTorch's proj_size). `clip` above 0 bounds what
-    goes into every activation, as ONNX's attribute of that name does. `activations` are those of the gates, of the
-    candidate and, for an LSTM, of the cell's output; none given means the cell's own.
+    whose h is projected to that many numbers (H. Sak et al. 2014, PyTorch's proj_size). `clip` above 0 bounds the
+    pre-activations of gates and candidate, as ONNX Runtime takes ONNX's attribute of that name. `activations` are those
+    of the gates, of the candidate and, for an LSTM, of the cell's output; none given means the cell's own.
     """
 
     kind: ClassVar[str] = "recurrent"

@@ -37,8 +37,12 @@ def finish(source: Source, metadata: Metadata, *, check: bool = True, tolerance:
 
     The provenance says what was compared and the largest difference, or why nothing was.
     """
-    spec, arrays = assemble(source)
-    raw = Model(spec, arrays)
+    try:
+        raw = Model(*assemble(source))
+    except SourceError:
+        raise
+    except ModelError as error:
+        raise SourceError(str(error)) from None
     provenance: dict[str, Any] = {**source.provenance}
     notes = list(source.notes)
     if source.window is not None and source.window > 1:
@@ -55,6 +59,12 @@ def finish(source: Source, metadata: Metadata, *, check: bool = True, tolerance:
     else:
         parity = compare(raw, source.reference)
         provenance["parity"] = parity.as_dict()
+        if not np.isfinite(parity.difference):
+            raise SourceError(
+                f"the original ({parity.against}) gives infinite or undefined numbers within {parity.steps} steps of "
+                "inputs of ordinary size: its recurrence grows without bound. Train it with bounded activations, or "
+                "leave the comparison out with check=False (--no-check)"
+            )
         if not parity.difference <= tolerance:
             raise SourceError(
                 f"the imported model differs from the original ({parity.against}) by {parity.difference:.3g} over "

@@ -47,7 +47,8 @@ def _rebuilt(layers: Sequence[Layer]) -> Any:
                 )
             )
         elif layer.kind == "Normalization":
-            mean, variance = (np.ravel(w) for w in layer.weights[:2])
+            given: Sequence[Any] = layer.weights[:2] or [layer.config.get(key) for key in ("mean", "variance")]
+            mean, variance = (np.asarray(w, np.float32).ravel() for w in given)
             made.append(keras.layers.Normalization(mean=mean, variance=variance))
         first = layer.weights[0] if layer.weights else np.zeros((0, 0))
         n_in = n_in or (first.size if layer.kind in ("Normalization", "LayerNormalization") else len(first))

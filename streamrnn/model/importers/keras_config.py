@@ -72,7 +72,12 @@ def layers_of(config: object) -> list[tuple[str, dict[str, Any]]]:
         if name in ("Sequential", "Functional"):
             raise SourceError(f"layer {own['name']!r} is a model within the model; put its layers into one model")
         if name == "TimeDistributed":
-            name, own = own["layer"]["class_name"], dict(own["layer"]["config"])
+            inner = own["layer"]
+            name, own = inner["class_name"], {**inner["config"], "name": own["name"], "wrapper": name}
+        known = name in NOTHING or name in _CELLS or name in _STATELESS or name == "Normalization"
+        if not known:
+            names = ", ".join([*_CELLS, *_STATELESS, "Normalization", "Dropout"])
+            raise SourceError(f"layer {own['name']!r} ({name}) is not read: {_WHY.get(name, f'known are {names}')}")
         found.append((name, own))
     return found
 
@@ -121,7 +126,7 @@ def parts_of(layers: Sequence[Layer]) -> tuple[list[Part], tuple[Array, Array] |
                 )
             parts += _recurrent(layer)
         else:
-            parts += _stateless(layer, width)
+            parts += _STATELESS[layer.kind](layer, width)
     return parts, normaliser
 
 
@@ -212,16 +217,11 @@ _STATELESS: dict[str, Callable[[Layer, int], list[Part]]] = {
 }
 
 
-def _stateless(layer: Layer, width: int) -> list[Part]:
-    make = _STATELESS.get(layer.kind)
-    if make is None:
-        known = ", ".join([*_CELLS, *_STATELESS, "Dropout"])
-        raise SourceError(f"{layer.name} is not read: {_WHY.get(layer.kind, f'known are {known}')}")
-    return make(layer, width)
-
-
 def _normaliser(layer: Layer) -> tuple[Array, Array]:
-    mean, variance, *_ = _take(layer, 3)
+    if layer.weights:
+        mean, variance, *_ = _take(layer, 3)
+    else:
+        mean, variance = (np.array(layer.config.get(key), np.float32) for key in ("mean", "variance"))
     if layer.config.get("invert"):
         raise SourceError(f"{layer.name} is inverted, which is not read")
     scale = np.maximum(np.sqrt(variance.reshape(-1)), np.float32(1e-7))

@@ -78,12 +78,13 @@ def _new_layout(file: Any, layers: list[tuple[str, dict[str, Any]]]) -> list[Lay
     seen: dict[str, int] = {}
     found, used = [], set()
     for kind, config in layers:
-        snake = _snake(kind)
+        snake = _snake(config.get("wrapper", kind))
         count = seen[snake] = seen.get(snake, -1) + 1
         group = root.get(f"{snake}_{count}" if count else snake)
         weights: list[Array] = []
         if group is not None:
             used.add(group.name)
+            group = group["layer"] if "wrapper" in config else group
             where = group["cell"] if "cell" in group and len(group["cell"].get("vars", ())) else group
             variables = where.get("vars", {})
             for key in sorted(variables, key=int):

@@ -158,7 +158,9 @@ class _Graph:
             raise SourceError(f"outputs {each(names)} do not depend on the input")
         found = [(name, walk.live(name, "the output")) for name in ends]
         if len(found) > 1:
-            raise SourceError(f"outputs {each(ends)} are both at the end of the chain; name one with output (--output)")
+            raise SourceError(
+                f"outputs {each(ends)} are both at the end of the chain; name one with output (--graph-output)"
+            )
         self._output, y = found[0]
         steps = y.steps()
         if steps not in (list(range(walk.steps)), [walk.steps - 1]):

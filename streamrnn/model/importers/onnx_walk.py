@@ -17,6 +17,9 @@ from .parts import Array, Part, activation, dense, floats, norm
 
 __all__ = ["Walk", "WrongAxisError"]
 
+MAX_ELEMENTS = 2**26
+"""Elements of the largest constant that a graph may compute."""
+
 _MOVES = {
     "Identity", "Transpose", "Squeeze", "Unsqueeze", "Reshape", "Slice", "Gather", "Flatten", "Concat", "Split",
 }  # fmt: skip
@@ -74,7 +77,7 @@ class Walk:
             before = self.parts[value.point].name if value.point < len(self.parts) else "a later layer"
             raise SourceError(
                 f"{node} reads {name!r}, which {before} reads too: the network branches, and only a chain of layers is "
-                "read. Where it has several outputs, name one with output (--output)"
+                "read. Where it has several outputs, name one with output (--graph-output)"
             )
         return value
 
@@ -120,6 +123,7 @@ class Walk:
         if node.op_type == "Shape" and isinstance(inputs[0], Deferred):
             inputs = [Const(np.zeros(self.live(node.input[0], what).ids.shape, np.float32))]
         if all(value is None or isinstance(value, Const) for value in inputs):
+            self._check_size(node, inputs, what)
             found = self.evaluate(node, [v.array if isinstance(v, Const) else None for v in inputs])
             self._put(node, [Const(a) for a in found])
         elif node.op_type in GATES:
@@ -130,6 +134,14 @@ class Walk:
             self._pass(node, inputs, what)
         else:
             self._layer(node, inputs, what)
+
+    def _check_size(self, node: Any, inputs: list[Value | None], what: str) -> None:
+        """A few bytes of a file may ask for any amount of memory."""
+        shape = inputs[-1] if node.op_type in ("ConstantOfShape", "Expand", "Tile") else None
+        if isinstance(shape, Const):
+            size = float(np.prod(shape.array.astype(np.float64)))
+            if not 0 <= size <= MAX_ELEMENTS:
+                raise SourceError(f"{what} makes a constant of {size:g} elements; {MAX_ELEMENTS} are the limit")
 
     def _put(self, node: Any, values: list[Value]) -> None:
         for name, value in zip([n for n in node.output if n], values, strict=False):
