@@ -122,6 +122,30 @@ def test_settings_that_name_code_are_not_followed(tmp_path, monkeypatch):
     assert cells(model)[0] == "gru_reset_before"
 
 
+@pytest.mark.parametrize("how", ["link", "external", "virtual"])
+def test_weights_in_other_files_are_not_followed(how, tmp_path):
+    import h5py
+
+    path, secret = tmp_path / "m.weights.h5", tmp_path / "secret"
+    path.write_bytes((DATA / "keras-lstm.weights.h5").read_bytes())
+    secret.write_bytes(bytes(4096))
+    name, other = "layers/dense/vars/1", tmp_path / "other.h5"
+    with h5py.File(other, "w") as file:
+        file["w"] = np.zeros(2, "f")
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        if how == "link":
+            file[name] = h5py.ExternalLink(str(other), "w")
+        elif how == "external":
+            file.create_dataset(name, (2,), "f", external=[(str(secret), 0, 8)])
+        else:
+            layout = h5py.VirtualLayout((2,), "f")
+            layout[:] = h5py.VirtualSource(str(other), "w", (2,))
+            file.create_virtual_dataset(name, layout)
+    with pytest.raises(SourceError, match="another file"):
+        Model.from_keras(path, config=DATA / "keras-lstm.json")
+
+
 def test_a_window_of_the_original_is_said(tmp_path):
     model = Model.from_keras(rewritten(tmp_path, set_to(0, batch_shape=[None, 20, 3])))
     assert "20 steps at a time" in model.spec.provenance["notes"][-1]

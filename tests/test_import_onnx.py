@@ -212,6 +212,26 @@ def test_a_fixed_window_is_compared_window_by_window_and_said(tmp_path):
     assert any("20 steps at a time" in note for note in model.spec.provenance["notes"])
 
 
+def test_weights_beside_the_file_are_read(tmp_path):
+    model = onnx.load(DATA / "torch-lstm.onnx")
+    onnx.save_model(model, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=16)
+    assert (tmp_path / "m.data").stat().st_size > 1000
+    assert Model.from_onnx(tmp_path / "m.onnx").fingerprint == Model.from_onnx(DATA / "torch-lstm.onnx").fingerprint
+    (tmp_path / "m.data").write_bytes(b"")
+    with pytest.raises(SourceError, match="damaged|no ONNX file"):
+        Model.from_onnx(tmp_path / "m.onnx")
+
+
+def test_a_constant_of_any_size_is_not_made(tmp_path):
+    graph = Graph()
+    graph.node("ConstantOfShape", first=graph.constant(np.array([10**6, 10**6])))
+    zeros = graph.last
+    graph.last = "x"
+    graph.cell("GRU", 5, rest=("", zeros))
+    with pytest.raises(SourceError, match="1e\\+12 elements"):
+        Model.from_onnx(graph.save(tmp_path / "m.onnx"))
+
+
 def test_an_output_is_named_where_there_are_several(tmp_path):
     graph = Graph()
     graph.cell("LSTM", 5)

@@ -14,6 +14,8 @@ from streamrnn import Engine, Model
 from streamrnn.kernels import norm, rnn
 from streamrnn.kernels.product import STREAMS, pack, padded, padded_bias
 from streamrnn.kernels.vector import LANES
+from streamrnn.model import LayerSpec, ModelSpec
+from streamrnn.model.weights import random_weights
 
 STEPS = 1000
 TOLERANCE = 2e-5
@@ -50,6 +52,28 @@ def test_every_form_and_kind_of_layer_agrees_with_the_oracle(name):
         for letter, part in (("h", h), ("c", c)):
             if part.size:
                 assert np.abs((state[f"{letter}_l{i}"] - part) / np.maximum(1, np.abs(part))).max() <= TOLERANCE
+
+
+UNBOUNDED = {
+    "lstm": LayerSpec("lstm", 3, 20, proj=20, activations=("relu", "linear", "linear")),
+    "gru": LayerSpec("gru", 3, 20, activations=("linear", "relu")),
+    "gru-before": LayerSpec("gru_reset_before", 3, 20, activations=("linear", "linear")),
+    "rnn": LayerSpec("rnn_linear", 3, 20),
+}
+
+
+@pytest.mark.parametrize("name", [*FORMS, *UNBOUNDED])
+def test_no_weights_and_no_inputs_make_an_infinity(name):
+    if name in FORMS:
+        model = form(name, seed=3)
+    else:
+        spec = ModelSpec(3, 20, (UNBOUNDED[name],), readout="none")
+        model = Model(spec, random_weights(spec, 3))
+    large = {k: np.clip(a * np.float32(3e12), -1e12, 1e12) for k, a in model.arrays.items()}
+    engine = Engine(Model(model.spec, large), capacity=1)
+    x = (1e30 * np.random.default_rng(1).normal(size=(50, 3))).astype("f")
+    assert np.isfinite(engine.step_many(["s"] * 50, x).y).all()
+    assert all(np.isfinite(a).all() for k, a in engine.state("s").arrays.items() if k[:2] in ("h_", "c_"))
 
 
 @pytest.mark.parametrize("size", [1, 2, 15, 16, 17, 33, 100])

@@ -63,7 +63,7 @@ def _lstm(z, c, at, H, gate, act, out, limit):
         z[at + j] = cj
     activate(z, at, H, out)
     for j in range(H):
-        z[at + j] = z[3 * H + j] * z[at + j]
+        z[at + j] = bounded(z[3 * H + j] * z[at + j])
 
 
 @kernel
@@ -73,7 +73,7 @@ def _gru(z, h, at, H, gate, limit, before):
     activate(z, H, 2 * H, gate)
     if before:
         for j in range(H):
-            z[at + j] = z[H + j] * h[j]
+            z[at + j] = bounded(z[H + j] * h[j])
     else:
         for j in range(H):
             z[j] = fma(z[H + j], z[3 * H + j], z[j])

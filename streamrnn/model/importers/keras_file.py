@@ -90,7 +90,7 @@ def _new_layout(file: Any, layers: list[tuple[str, dict[str, Any]]]) -> list[Lay
             for key in sorted(variables, key=int):
                 if variables[key].dtype.kind != "f" and kind != "Normalization":
                     continue  # the seed of a dropout
-                weights.append(_array(config, key, variables[key]))
+                weights.append(_array(config, key, variables[key], file))
         found.append(Layer(kind, config, weights))
     loose = [name for name in _groups_with_weights(root) if not any(name.startswith(u) for u in used)]
     if loose:
@@ -118,7 +118,7 @@ def _old_layout(root: Any, layers: list[tuple[str, dict[str, Any]]]) -> list[Lay
             for weight in group.attrs.get("weight_names", []):
                 key = weight.decode() if isinstance(weight, bytes) else str(weight)
                 if group[key].dtype.kind == "f" or kind == "Normalization":
-                    weights.append(_array(config, key, group[key]))
+                    weights.append(_array(config, key, group[key], root.file))
         found.append(Layer(kind, config, weights))
     loose = [n for n in root if n not in used and len(root[n].attrs.get("weight_names", []))]
     if loose:
@@ -126,6 +126,8 @@ def _old_layout(root: Any, layers: list[tuple[str, dict[str, Any]]]) -> list[Lay
     return found
 
 
-def _array(config: dict[str, Any], key: str, data: Any) -> Array:
+def _array(config: dict[str, Any], key: str, data: Any, file: Any) -> Array:
+    if data.file.filename != file.filename or data.external or data.is_virtual:
+        raise SourceError(f"{key} of {config.get('name')} lies in another file, which is not followed")
     value = data[()]
     return floats(f"{key} of {config.get('name')}", value if value.dtype.kind == "f" else value.astype("f"))
