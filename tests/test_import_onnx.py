@@ -212,6 +212,16 @@ def test_a_fixed_window_is_compared_window_by_window_and_said(tmp_path):
     assert any("20 steps at a time" in note for note in model.spec.provenance["notes"])
 
 
+def test_arithmetic_on_the_state_that_a_layer_ends_with(tmp_path):
+    graph = Graph()
+    names = graph.cell("GRU", 5, squeeze=False)
+    graph.node("Mul", graph.constant(np.array([1, 2, 3, 4, 5], "f")), first=names[1])
+    graph.dense(2)
+    model = Model.from_onnx(graph.save(tmp_path / "m.onnx"))
+    assert layers(model) == ["gru_reset_before", "dense"]
+    assert parity(model) <= 1e-5
+
+
 def test_weights_beside_the_file_are_read(tmp_path):
     model = onnx.load(DATA / "torch-lstm.onnx")
     onnx.save_model(model, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=16)

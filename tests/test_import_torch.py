@@ -147,6 +147,26 @@ def test_a_forward_that_does_more_than_its_layers_is_noticed():
     assert model.spec.provenance["parity"]["max_difference"] > 1e-2
 
 
+class Rectified(nn.Module):
+    """Its activation is a function, which no list of modules shows."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.a, self.b = nn.GRU(3, 8, batch_first=True), nn.Linear(8, 5), nn.Linear(5, 2)
+
+    def forward(self, x):
+        return self.b(torch.relu(self.a(self.rnn(x)[0])))
+
+
+def test_a_function_between_layers_is_noticed_and_can_be_named():
+    module = Rectified()
+    with pytest.raises(SourceError, match="function between its layers.*--order"):
+        Model.from_torch(module)
+    check(module, Model.from_torch(module, order=["rnn", "a", "relu", "b"]))
+    named = Model.from_torch(module.state_dict(), order=["rnn", "a", "relu", "b"])
+    assert named.fingerprint == Model.from_torch(module, order=["rnn", "a", "relu", "b"]).fingerprint
+
+
 class Narrowed(Wrapped):
     def forward(self, x):
         return super().forward(x)[..., :1]

@@ -68,8 +68,9 @@ def finish(source: Source, metadata: Metadata, *, check: bool = True, tolerance:
         if not parity.difference <= tolerance:
             raise SourceError(
                 f"the imported model differs from the original ({parity.against}) by {parity.difference:.3g} over "
-                f"{parity.steps} steps; the limit is {tolerance:g}. Something of the original was not understood: "
-                "report it, or accept the difference with tolerance (--tolerance)"
+                f"{parity.steps} steps; the limit is {tolerance:g}. Something of the original was not understood, such "
+                "as a function between its layers (order, --order, can name one in PyTorch): report it, or accept the "
+                "difference with tolerance (--tolerance)"
             )
     return _described(raw, metadata, provenance)
 

@@ -297,6 +297,9 @@ class Walk:
 
     def _defer(self, node: Any, inputs: list[Value | None], what: str) -> None:
         """Arithmetic is carried out later, on numbers, when it is known where it ends."""
+        inputs = [
+            self.live(name, what) if isinstance(v, State) else v for name, v in zip(node.input, inputs, strict=True)
+        ]
         bases = [v.base if isinstance(v, Deferred) else v for v in inputs if not isinstance(v, (Const, type(None)))]
         live = [v for v in bases if isinstance(v, Live)]
         if len(live) != len(bases) or any(v.point != live[0].point or v.ids.shape != live[0].ids.shape for v in live):
