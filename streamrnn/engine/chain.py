@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamrnn._jit import fused, inlined
+from streamrnn._jit import inlined
 from streamrnn.kernels import rnn
 from streamrnn.kernels.activate import activate
 from streamrnn.kernels.forms import form
@@ -117,7 +117,7 @@ def _stateless(program, layer, src, src_rows, off, work, n):
         activate(work.u[s], out, width, layer[ACT])
 
 
-@fused
+@inlined
 def layers(program, slab, work, n):
     """Every layer, for the n streams of the wave; its input stands at the beginning of work.u."""
     src, src_rows, off = work.u, work.rows, np.int64(0)
@@ -131,7 +131,7 @@ def layers(program, slab, work, n):
             src, src_rows, off = work.u, work.rows, layer[OUT]
 
 
-@fused
+@inlined
 def readout(sizes, program, slab, work, n, y):
     """y[work.outs[j]] of the n streams: a linear map of what the last layer hands on, or just that."""
     last = program.layers[program.layers.shape[0] - 1]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamrnn._jit import apart, kernel
+from streamrnn._jit import apart, inlined, kernel
 
-from .memory import load16, store16
+from .memory import load_some, store_some
 from .numerics import LIMIT, bounded, exp32, sigmoid32, tanh32
-from .vector import LANES, least, most
+from .vector import LANES, first16, least, most
 
 __all__ = ["LINEAR", "RELU", "SIGMOID", "SOFTMAX", "TANH", "activate", "clip", "softmax"]
 
 LINEAR, RELU, TANH, SIGMOID, SOFTMAX = range(5)
+
+_ZERO = np.float32(0.0)
 
 
 @kernel
@@ -30,7 +32,7 @@ def softmax(y, at, n):
         y[j] = y[j] / total
 
 
-@kernel
+@inlined
 def clip(row, at, n, limit):
     """Bound row[at : at + n] by ±limit, a float32 above 0."""
     for j in range(at, at + n):
@@ -44,17 +46,14 @@ def activate(row, at, n, kind):
     What has no bound of its own is clamped at numerics.LIMIT, as everything that a later layer reads.
     """
     apart()
-    whole = at + n - n % LANES
     if kind == TANH:
-        for j in range(at, whole, LANES):
-            store16(row, j, tanh32(load16(row, j)))
-        for j in range(whole, at + n):
-            row[j] = tanh32(row[j])
+        for j in range(at, at + n, LANES):
+            some = first16(at + n - j)
+            store_some(row, j, some, tanh32(load_some(row, j, some, _ZERO)))
     elif kind == SIGMOID:
-        for j in range(at, whole, LANES):
-            store16(row, j, sigmoid32(load16(row, j)))
-        for j in range(whole, at + n):
-            row[j] = sigmoid32(row[j])
+        for j in range(at, at + n, LANES):
+            some = first16(at + n - j)
+            store_some(row, j, some, sigmoid32(load_some(row, j, some, _ZERO)))
     elif kind == SOFTMAX:
         softmax(row, at, n)
     else:

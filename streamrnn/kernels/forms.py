@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamrnn._jit import apart, kernel
+from streamrnn._jit import apart, inlined, kernel
 
 from .activate import activate, clip
 from .numerics import bounded
@@ -43,14 +43,14 @@ def _product(z, col, n, columns, start, a, b, first):
     accumulate(z, col, n, columns, start, a, b, first)
 
 
-@kernel
+@inlined
 def tail(H):
     """First column of z behind all pre-activations: H numbers there are read by the second product."""
     # No product of one block of 4H columns from column H on reaches further.
     return H + padded(4 * H)
 
 
-@kernel
+@inlined
 def _lstm(z, c, at, H, gate, act, out, limit):
     """c' in place and o act(c') at z[at:], from the pre-activations i, f, g, o."""
     clip(z, _ZERO, 4 * H, limit)
@@ -66,7 +66,7 @@ def _lstm(z, c, at, H, gate, act, out, limit):
         z[at + j] = bounded(z[3 * H + j] * z[at + j])
 
 
-@kernel
+@inlined
 def _gru(z, h, at, H, gate, limit, before):
     """The gates, and what they do to the candidate before or after its product; z = [n_x | r | z | n_h]."""
     clip(z, H, 2 * H, limit)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamrnn._jit import apart, kernel
+from streamrnn._jit import apart, inlined, kernel
 
 from .memory import load16
 from .numerics import bounded
@@ -20,7 +20,7 @@ __all__ = ["layer_norm"]
 _ZERO = np.float64(0.0)
 
 
-@kernel
+@inlined
 def _moments(x, at, n):
     """(mean, variance) of x[at : at + n] float32, in float64.
 
