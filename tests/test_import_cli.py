@@ -117,13 +117,30 @@ def test_a_wrong_toml_is_refused(text, message, out, capsys, tmp_path):
 )
 def test_what_is_wrong_is_one_line_and_nothing_is_written(arguments, message, out, capsys):
     out.write_bytes(b"what was there before")
-    status, printed, said = brought(capsys, *arguments, "-o", out)
+    status, printed, said = brought(capsys, *arguments, "-o", out, "--force")
     assert status == 2
     assert printed == ""
     assert message in said
     assert said.count("\n") == 1
     assert out.read_bytes() == b"what was there before"
     assert list(out.parent.iterdir()) == [out]
+
+
+def test_a_file_that_is_there_is_replaced_only_when_asked(out, capsys):
+    source = out.with_name("net.safetensors")
+    Model.random("gru", n_in=3, hidden=4).save(source)
+    out.write_bytes(b"what was there before")
+    status, _, said = brought(capsys, DATA / "torch-gru.onnx", "-o", out)
+    assert status == 2
+    assert "--force" in said
+    assert out.read_bytes() == b"what was there before"
+    assert brought(capsys, DATA / "torch-gru.onnx", "-o", out, "--force")[0] == 0
+    assert Model.load(out).spec.n_out == 2
+    before = source.read_bytes()
+    status, _, said = brought(capsys, source, "-o", source, "--force")
+    assert status == 2
+    assert "is what is read" in said
+    assert source.read_bytes() == before
 
 
 def test_the_libraries_are_loaded_only_when_they_are_needed():

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ConfigError, StreamRNNError
+from .options import ForceOption
 
 __all__ = ["bring"]
 
@@ -45,6 +46,7 @@ def bring(
     config: Annotated[str | None, typer.Option(metavar="JSON", help="Keras: to_json() of a file of weights.")] = None,
     tolerance: Annotated[float, typer.Option(min=0, help="Largest difference from the original to accept.")] = 1e-4,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Run 1,000 steps against the original.")] = True,
+    force: ForceOption = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> int:
     """Bring a network from PyTorch, ONNX or Keras.
@@ -54,6 +56,8 @@ def bring(
 
     Example: streamrnn import forecaster.onnx -o model.safetensors --features hr,spo2 --head forecast
     """
+    from .tables import check_output
+
     flags = _Settings(
         {
             "features": features,
@@ -69,6 +73,7 @@ def bring(
         detector or [],
     )
     try:
+        check_output(output, [source], force, (".safetensors",))
         model = _imported(source, library, meta, flags, check, tolerance)
         model.save(output)
     except StreamRNNError as error:
