@@ -10,7 +10,7 @@ from cases import many_samples
 from numba import njit
 
 from streamrnn import Engine, Model
-from streamrnn.engine.advance import _layers
+from streamrnn.engine.chain import layers
 from streamrnn.engine.program import FORECAST, TILE, read_sizes
 from streamrnn.engine.table import GENERATION
 from streamrnn.kernels.score import score
@@ -31,7 +31,7 @@ def _run_layers(program, slab, work, X, repeat):
                 work.slots[s] = first + s
                 for k in range(X.shape[1]):
                     work.u[s, k] = X[first + s, k]
-            _layers(program, slab, work, n)
+            layers(program, slab, work, n)
 
 
 class layers_loop:  # noqa: N801 - it is called like the functions beside it

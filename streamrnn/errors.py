@@ -10,6 +10,7 @@
     │   ├── NotFinite         not_finite
     │   └── BadTime           bad_time
     ├── ModelError            bad_model        a model file or specification is wrong
+    │   └── SourceError       bad_source       a network of another library cannot be brought over
     ├── StateError            bad_state        a saved stream state does not fit
     ├── UnknownStream         unknown_stream   no such stream is alive (also a KeyError)
     ├── StaleHandle           stale_handle     the handle's stream was evicted
@@ -34,6 +35,7 @@ __all__ = [
     "ModelError",
     "NotFinite",
     "NotInstalled",
+    "SourceError",
     "StaleHandle",
     "StateError",
     "StreamRNNError",
@@ -86,6 +88,10 @@ class BadTime(InputError):
 
 class ModelError(StreamRNNError, ValueError):
     code = "bad_model"
+
+
+class SourceError(ModelError):
+    code = "bad_source"
 
 
 class StateError(StreamRNNError, ValueError):

@@ -35,27 +35,87 @@ def reservoir_step(x, h, W_ih, W_hh, b_ih, b_hh, leak):
     return (1 - leak) * h + leak * np.tanh(W_ih @ x + b_ih + W_hh @ h + b_hh)
 
 
-class Network:
-    """A stack of layers with a linear readout; `cells` names each layer's cell, `arrays` holds PyTorch's names."""
+ACTIVATIONS = {
+    "linear": lambda z: z,
+    "relu": lambda z: np.maximum(z, 0),
+    "tanh": np.tanh,
+    "sigmoid": sigmoid,
+    "softmax": lambda z: np.exp(z - z.max()) / np.exp(z - z.max()).sum(),
+}
 
-    def __init__(self, cells, arrays):
-        self.cells = cells
+
+def lstm_form_step(x, h, c, W_ih, W_hh, b_ih, b_hh, W_hr, clip, acts):
+    """An LSTM with a projection (W_hr, or None), a bound on what goes into activations, and activations by name."""
+    gate, act, out = (ACTIVATIONS[a] for a in acts)
+    i, f, g, o = np.split(np.clip(W_ih @ x + b_ih + W_hh @ h + b_hh, -clip, clip), 4)
+    c = gate(f) * c + gate(i) * act(g)
+    h = gate(o) * out(c)
+    return (h if W_hr is None else W_hr @ h), c
+
+
+def gru_form_step(x, h, W_ih, W_hh, b_ih, b_hh, clip, acts, reset_before):
+    """A GRU whose reset gate is applied to h before the product, or after it."""
+    gate, act = (ACTIVATIONS[a] for a in acts)
+    xr, xz, xn = np.split(W_ih @ x + b_ih, 3)
+    W_r, W_z, W_n = np.split(W_hh, 3)
+    b_r, b_z, b_n = np.split(b_hh, 3)
+    r, z = (gate(np.clip(a, -clip, clip)) for a in (xr + W_r @ h + b_r, xz + W_z @ h + b_z))
+    n = xn + (W_n @ (r * h) + b_n if reset_before else r * (W_n @ h + b_n))
+    return (1 - z) * act(np.clip(n, -clip, clip)) + z * h
+
+
+def layer_norm(x, weight, bias, epsilon):
+    return (x - x.mean()) / np.sqrt(x.var() + epsilon) * weight + bias
+
+
+class Network:
+    """A chain of layers and a readout. `layers` are plain values: a cell's name, or a layer as a model file has it.
+
+    `arrays` holds PyTorch's names; without a readout in it, the last layer's output is y.
+    """
+
+    def __init__(self, layers, arrays):
+        self.layers = [{"cell": x} if isinstance(x, str) else x for x in layers]
         self.arrays = {name: np.asarray(a, np.float64) for name, a in arrays.items()}
-        self.h = [np.zeros(self.arrays[f"weight_hh_l{i}"].shape[1]) for i in range(len(cells))]
-        self.c = [np.zeros_like(h) for h in self.h]
+        widths = [self.arrays[f"weight_hh_l{i}"].shape[1] if "cell" in x else 0 for i, x in enumerate(self.layers)]
+        cells = [
+            self.arrays[f"weight_hh_l{i}"].shape[0] // 4 if x.get("cell") == "lstm" else 0
+            for i, x in enumerate(self.layers)
+        ]
+        self.h = [np.zeros(n) for n in widths]
+        self.c = [np.zeros(n) for n in cells]
 
     def step(self, x):
         x = np.asarray(x, np.float64)
-        for i, cell in enumerate(self.cells):
-            W = [self.arrays[f"{part}_l{i}"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-            if cell == "lstm":
-                self.h[i], self.c[i] = lstm_step(x, self.h[i], self.c[i], *W)
-            elif cell == "gru":
-                self.h[i] = gru_step(x, self.h[i], *W)
-            elif cell == "reservoir":
-                self.h[i] = reservoir_step(x, self.h[i], *W, self.arrays[f"leak_l{i}"])
-            else:
-                act = np.tanh if cell == "rnn_tanh" else lambda z: np.maximum(z, 0)
-                self.h[i] = rnn_step(x, self.h[i], *W, act)
-            x = self.h[i]
+        for i, layer in enumerate(self.layers):
+            x = self._recurrent(i, layer, x) if "cell" in layer else self._stateless(i, layer, x)
+        if "readout.weight" not in self.arrays:
+            return x
         return self.arrays["readout.weight"] @ x + self.arrays["readout.bias"]
+
+    def _stateless(self, i, layer, x):
+        weight, bias = self.arrays.get(f"weight_l{i}"), self.arrays.get(f"bias_l{i}")
+        if layer["kind"] == "layer_norm":
+            return layer_norm(x, weight, bias, layer["epsilon"])
+        return ACTIVATIONS[layer["activation"]](x if weight is None else weight @ x + bias)
+
+    def _recurrent(self, i, layer, x):
+        cell, clip = layer["cell"], layer.get("clip") or np.inf
+        W = [self.arrays[f"{part}_l{i}"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        if cell == "lstm" and set(layer) <= {"cell", "n_in", "hidden"}:
+            self.h[i], self.c[i] = lstm_step(x, self.h[i], self.c[i], *W)
+        elif cell == "lstm":
+            acts = layer.get("activations") or ("sigmoid", "tanh", "tanh")
+            W_hr = self.arrays.get(f"weight_hr_l{i}")
+            self.h[i], self.c[i] = lstm_form_step(x, self.h[i], self.c[i], *W, W_hr, clip, acts)
+        elif cell == "gru" and set(layer) <= {"cell", "n_in", "hidden"}:
+            self.h[i] = gru_step(x, self.h[i], *W)
+        elif cell in ("gru", "gru_reset_before"):
+            acts = layer.get("activations") or ("sigmoid", "tanh")
+            self.h[i] = gru_form_step(x, self.h[i], *W, clip, acts, cell == "gru_reset_before")
+        elif cell == "reservoir":
+            self.h[i] = reservoir_step(x, self.h[i], *W, self.arrays[f"leak_l{i}"])
+        else:
+            act = ACTIVATIONS[cell.removeprefix("rnn_")]
+            self.h[i] = rnn_step(x, self.h[i], *W, lambda z: act(np.clip(z, -clip, clip)))
+        return self.h[i]

@@ -18,12 +18,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import CELLS, samples
+from networks import CELLS, FORMS, form, samples
 
 from streamrnn import Engine, Model
 
 N_IN = 3
-KINDS = (*CELLS, "adaptive", "forecast")
+KINDS = (*CELLS, "adaptive", "forecast", "lstm_proj", "gru_before", "dense")
+OTHERS = tuple(name for name in FORMS if name not in KINDS)
 
 
 def make(kind: str) -> Model:
@@ -31,10 +32,12 @@ def make(kind: str) -> Model:
         return Model.adaptive(N_IN, hidden=17, seed=2)
     if kind == "forecast":
         return Model.random("lstm", n_in=N_IN, hidden=(9, 14), seed=2, head="forecast")
+    if kind in FORMS:
+        return form(kind, seed=2)
     return Model.random(kind, n_in=N_IN, hidden=(19, 8), n_out=5, seed=2)
 
 
-MODELS = {kind: make(kind) for kind in KINDS}
+MODELS = {kind: make(kind) for kind in (*KINDS, *OTHERS)}
 
 
 def inputs(n: int, seed: int) -> np.ndarray:
@@ -134,13 +137,25 @@ def test_a_reused_slot_starts_from_zero(kind):
         same(engine.step("b", row, reset=i == 0), truth[i])
 
 
+@pytest.mark.parametrize("kind", OTHERS)
+def test_every_form_gives_the_bits_of_one_stream_alone(kind):
+    model = MODELS[kind]
+    xs = [inputs(12, seed=s) for s in range(61)]
+    truth = [alone(model, x) for x in xs]
+    engine = Engine(model, capacity=61)
+    for k in range(12):
+        out = engine.step_many([f"s{s}" for s in range(61)], np.array([x[k] for x in xs]))
+        for s in range(61):
+            same(out[s], truth[s][k])
+
+
 def digest() -> str:
     """A digest of everything that every kind of model says about the same input."""
     out = hashlib.sha256()
-    for kind in KINDS:
+    for model in MODELS.values():
         x = inputs(300, seed=11)
         ids = [f"s{i % 37}" for i in range(300)]
-        result = Engine(MODELS[kind], capacity=40).step_many(ids, x)
+        result = Engine(model, capacity=40).step_many(ids, x)
         out.update(result.y.tobytes() + result.score.tobytes() + result.flag.tobytes())
     for kind in CELLS:
         model = Model.random(kind, n_in=4, hidden=100, n_out=3, seed=1)

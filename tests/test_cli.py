@@ -20,7 +20,7 @@ from streamrnn import Model, __version__
 from streamrnn.cli.tether import OwnDaemon
 from streamrnn.client import Control, Publisher
 
-COMMANDS = ("demo", "serve", "publish", "watch", "score", "simulate", "info", "bench", "ctl")
+COMMANDS = ("demo", "serve", "publish", "watch", "score", "simulate", "import", "info", "bench", "ctl")
 
 BED = "time_s,hr,spo2\n" + "".join(f"{i},{80 + i % 3},{97 - i % 2}\n" for i in range(40))
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from networks import CASES, case_id, network
+from networks import CASES, FORMS, case_id, form, network
 from safetensors.numpy import load_file, save_file
 
 from streamrnn import Engine, Model
@@ -51,6 +51,27 @@ def test_a_saved_model_comes_back_bit_for_bit(case, tmp_path):
     assert {k: v.tobytes() for k, v in again.arrays.items()} == {k: v.tobytes() for k, v in model.arrays.items()}
     again.save(tmp_path / "n.safetensors")
     assert (tmp_path / "n.safetensors").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_comes_back_bit_for_bit(name, tmp_path):
+    model = form(name, seed=2)
+    model.save(tmp_path / "m.safetensors")
+    again = Model.load(tmp_path / "m.safetensors")
+    assert again.spec == model.spec
+    assert again.fingerprint == model.fingerprint
+    header, _ = parts(tmp_path / "m.safetensors")
+    assert json.loads(header["__metadata__"]["streamrnn"])["format"] == 2
+
+
+def test_what_format_1_can_hold_is_written_as_format_1(saved):
+    model, path = saved
+    header, _ = parts(path)
+    spec = json.loads(header["__metadata__"]["streamrnn"])
+    assert spec["format"] == 1
+    assert spec["layers"][0] == {"cell": "lstm", "n_in": 3, "hidden": 5}
+    # The fingerprint that this model had before there was a format 2: saved states still belong to it.
+    assert model.fingerprint == "b75321cc6849c6f3"
 
 
 def test_an_adaptive_model_comes_back(tmp_path):
@@ -259,7 +280,7 @@ def test_a_wrong_tensor_is_named(saved, change, message):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("format", 2, "format is 2.*reads format 1"),
+        ("format", 3, "format is 3.*reads formats 1 to 2"),
         ("format", True, "format is True"),
         ("format", 1.0, "format is 1.0"),
         ("n_in", 4, "layer 0 takes 3 inputs"),
@@ -271,6 +292,24 @@ def test_a_wrong_tensor_is_named(saved, change, message):
         ("layers", [], "0 layers"),
         ("layers", [{"cell": "lstm"}], "cell, n_in and hidden"),
         ("layers", [{"cell": "sru", "n_in": 3, "hidden": 5}], "'sru'"),
+        ("layers", [7], "layer in the model's metadata is int"),
+        ("layers", [{"kind": "attention"}], "'attention'.*layer_norm"),
+        ("layers", [{"kind": [1]}], r"kind \[1\]"),
+        ("layers", [{"kind": "dense", "n_in": 3}], "n_in, n_out, activation"),
+        ("layers", [{"kind": "dense", "n_in": 3, "n_out": 4, "activation": "gelu"}], "'gelu'.*relu"),
+        ("layers", [{"kind": "layer_norm", "n_in": 3, "epsilon": 0}], "epsilon is 0"),
+        ("layers", [{"kind": "layer_norm", "n_in": 3, "epsilon": "1"}], "epsilon is '1'"),
+        ("layers", [{"cell": "gru", "n_in": 3, "hidden": 5, "proj": 2}], "proj is 2.*gru"),
+        ("layers", [{"cell": "lstm", "n_in": 3, "hidden": 5, "proj": 6}], "proj is 6"),
+        ("layers", [{"cell": "lstm", "n_in": 3, "hidden": 5, "clip": -1}], "clip is -1"),
+        ("layers", [{"cell": "lstm", "n_in": 3, "hidden": 5, "activations": ["tanh"]}], "takes 3 activations"),
+        ("layers", [{"cell": "gru", "n_in": 3, "hidden": 5, "activations": "tanh"}], "must be a list"),
+        (
+            "layers",
+            [{"cell": "gru", "n_in": 3, "hidden": 5, "activations": ["tanh", "softmax"]}],
+            "'softmax' of a cell",
+        ),
+        ("readout", "none", "n_out is the last layer's width 4; n_out is 2"),
         ("layers", 5, "layers in the model's metadata is int"),
         ("detector", {"threshold": "high"}, "detector.threshold"),
         ("detector", {"treshold": 1.0}, "unknown detector setting 'treshold'"),

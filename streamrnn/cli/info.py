@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["describe", "info"]
+__all__ = ["describe", "info", "parity_words"]
 
 SAMPLE_STREAMS = 1024
 """Streams of the engine that is measured; its arrays grow in proportion to them."""
@@ -15,17 +15,21 @@ SAMPLE_STREAMS = 1024
 def info(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model file, or the word 'adaptive'.")],
     n_in: Annotated[int, typer.Option("--n-in", min=1, max=4096, help="Channels of the adaptive model.")] = 4,
+    measure: Annotated[bool, typer.Option("--measure", help="Measure a step here, besides predicting it.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> int:
     """Show what is in a model.
 
-    Layers, channels, head, detector, origin, and the memory that a stream of it takes.
+    Layers, channels, head, detector, origin, what a step costs, and the memory that a stream of it takes.
 
     Example: streamrnn info adaptive --n-in 8
     """
     from .models import load
 
-    facts = describe(load(model, [f"x{i}" for i in range(n_in)]))
+    loaded = load(model, [f"x{i}" for i in range(n_in)])
+    facts = describe(loaded)
+    if measure:
+        facts["step"] |= _measured(loaded)
     if json:
         from json import dumps
 
@@ -36,21 +40,83 @@ def info(
 
 
 def describe(model: Any) -> dict[str, Any]:
-    """The model as plain values, with `bytes_per_stream` by what they hold, and their `total`."""
+    """The model as plain values, with `bytes_per_stream` by what they hold, and what a `step` costs."""
+    from dataclasses import asdict
+
     from ..engine import Engine
+    from ..model.cost import cost_of
 
     sizes = Engine(model, capacity=SAMPLE_STREAMS).nbytes
     each = {name: round(size / SAMPLE_STREAMS) for name, size in sizes.items()}
-    return {**model.describe(), "bytes_per_stream": {**each, "total": sum(each.values())}}
+    return {
+        **model.describe(),
+        "bytes_per_stream": {**each, "total": sum(each.values())},
+        "step": asdict(cost_of(model.spec, each["state"])),
+    }
+
+
+def _measured(model: Any) -> dict[str, float]:
+    """Microseconds of a sample here, in a burst of many streams and alone: medians of a fifth of a second each."""
+    from statistics import median
+    from time import perf_counter
+
+    import numpy as np
+
+    from ..engine import Engine
+
+    engine = Engine(model, capacity=SAMPLE_STREAMS)
+    handles = engine.handles([f"s{i}" for i in range(SAMPLE_STREAMS)])
+    X = np.random.default_rng(0).normal(size=(SAMPLE_STREAMS, model.spec.n_in)).astype(np.float32)
+    one, x = int(handles[0]), X[0]
+
+    def timed(call: Any, samples: int) -> float:
+        call()  # compiles, and warms the caches
+        taken: list[float] = []
+        until = perf_counter() + 0.2
+        while perf_counter() < until or len(taken) < 3:
+            start = perf_counter()
+            call()
+            taken.append(perf_counter() - start)
+        return round(median(taken) / samples * 1e6, 3)
+
+    burst = timed(lambda: engine.step_many(handles, X), SAMPLE_STREAMS)
+    return {"measured_burst_us": burst, "measured_alone_us": timed(lambda: engine.step(one, x), 1)}
+
+
+def parity_words(parity: Any) -> str:
+    """What a provenance says of the comparison with the original, in words.
+
+    >>> parity_words({"against": "torch 2.13.0", "steps": 1000, "max_difference": 1.2e-07})
+    'largest difference 1.2e-07 over 1,000 steps against torch 2.13.0'
+    """
+    if not isinstance(parity, dict):
+        return str(parity)
+    return f"largest difference {parity['max_difference']} over {parity['steps']:,} steps against {parity['against']}"
+
+
+def _step_words(step: dict[str, Any]) -> str:
+    from .board import quantity
+
+    lines = [
+        f"{quantity(step['flops'])} FLOPs; {quantity(step['weight_bytes'])} bytes of weights, "
+        f"{quantity(step['state_bytes'])} of state",
+        f"predicted {step['burst_us']:.2g} µs in a burst, {step['alone_us']:.2g} µs alone from Python",
+    ]
+    if "measured_burst_us" in step:
+        lines.append(
+            f"measured {step['measured_burst_us']:.2g} µs in a burst, {step['measured_alone_us']:.2g} µs alone"
+        )
+    return "\n".join(lines)
 
 
 def _print(name: str, facts: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from ..model.layers import layer_from_json
     from .board import quantity
 
-    layers = [f"{layer['cell']} {layer['n_in']} -> {layer['hidden']}" for layer in facts["layers"]]
+    layers = [str(layer_from_json(layer)) for layer in facts["layers"]]
     channels = [
         f"{feature} ({unit})" if unit else feature
         for feature, unit in zip(facts["features"], facts["units"], strict=True)
@@ -64,13 +130,20 @@ def _print(name: str, facts: dict[str, Any]) -> None:
     table.add_row("channels", ", ".join(channels))
     table.add_row("normaliser", facts["normaliser"] + (", time of day as input" if facts["clock"] else ""))
     table.add_row("parameters", quantity(facts["parameters"]))
+    table.add_row("a step", _step_words(facts["step"]))
     sizes = facts["bytes_per_stream"]
     parts = ", ".join(f"{key} {quantity(size)}" for key, size in sizes.items() if key != "total")
     table.add_row("a stream", f"{quantity(sizes['total'])} bytes: {parts}")
     table.add_row("detector", _pairs(facts["detector"]))
     if facts["learning"]:
         table.add_row("learning", _pairs(facts["learning"]))
-    table.add_row("origin", _pairs(facts["provenance"]) or "not recorded")
+    origin = dict(facts["provenance"])
+    parity, notes = origin.pop("parity", None), origin.pop("notes", [])
+    table.add_row("origin", _pairs(origin) or "not recorded")
+    if parity is not None:
+        table.add_row("parity", parity_words(parity))
+    if notes:
+        table.add_row("notes", "\n".join(notes))
     Console(highlight=False).print(table)
 
 

@@ -13,21 +13,18 @@ import numpy as np
 from streamrnn._jit import Entry, call_at, fused, inlined, kernel
 from streamrnn.burst import HAS_T
 from streamrnn.frames import address_of, numbers_at
-from streamrnn.kernels import rnn
+from streamrnn.kernels.activate import softmax
 from streamrnn.kernels.clock import day_phase
-from streamrnn.kernels.gru import gru
-from streamrnn.kernels.lstm import lstm
 from streamrnn.kernels.memory import matrix, prefetch_row
 from streamrnn.kernels.normalise import STATS, denormalise, observe
 from streamrnn.kernels.normalise import init as init_stats
 from streamrnn.kernels.numerics import bounded, fma
-from streamrnn.kernels.product import padded
-from streamrnn.kernels.readout import linear, softmax
 from streamrnn.kernels.rls import init as init_rls
 from streamrnn.kernels.rls import learn, predict
 from streamrnn.kernels.score import init as init_score
 from streamrnn.kernels.score import score
 
+from .chain import layers, readout
 from .frame import (
     ADVANCE,
     answers_of,
@@ -38,26 +35,8 @@ from .frame import (
     table_of,
     work_of,
 )
-from .program import (
-    BIAS,
-    CLASSIFY,
-    FORECAST,
-    GRU,
-    HIDDEN,
-    KIND,
-    LEAK,
-    LSTM,
-    N_IN,
-    NORMALISER_CAUSAL,
-    NORMALISER_FIXED,
-    RNN_RELU,
-    RNN_TANH,
-    STATE,
-    TILE,
-    W_HH,
-    W_IH,
-    read_sizes,
-)
+from .packing import OUT
+from .program import CLASSIFY, FORECAST, NORMALISER_CAUSAL, NORMALISER_FIXED, TILE, read_sizes
 from .table import COUNT, EPOCH, LAST_EPOCH
 
 __all__ = ["advance", "advance_shard", "begin", "clear_row"]
@@ -178,66 +157,33 @@ def _before(sizes, program, slab, work, x, t, has, j, slot, count, i, answers):
         observe(filled, missing, matrix(adapt, sizes.stats, n_in, STATS), u[:n_in])
         if count > 0:
             P, w, pending = _learned(sizes, adapt, work)
-            last = program.layers[program.layers.shape[0] - 1, STATE]
+            last = program.layers[program.layers.shape[0] - 1, OUT]
             _features(sizes, row, last, row[sizes.u_prev : sizes.u_prev + sizes.n_net], work.phi)
             learn(work.phi, u[:n_in], missing, P, w, pending, work.gain, program.learning)
     else:
         _normalise(sizes, program, filled, u)
     if sizes.clock:
-        day_phase(t if has & HAS_T else np.int64(0), u[n_in:])
+        day_phase(t if has & HAS_T else np.int64(0), u[n_in : sizes.n_net])
 
 
 @fused
-def _layers(program, slab, work, n):
-    """Every layer, for the n streams of the wave."""
-    depth = program.layers.shape[0]
-    for d in range(depth):
-        layer = program.layers[d]
-        kind = layer[KIND]
-        H = layer[HIDDEN]
-        gates = 4 if kind in (LSTM, GRU) else 1
-        columns = 3 * H if kind == GRU else gates * H
-        W_ih = program.weights[layer[W_IH] : layer[W_IH] + layer[N_IN] * padded(columns)]
-        W_hh = program.weights[layer[W_HH] : layer[W_HH] + H * padded(columns)]
-        b = program.weights[layer[BIAS] : layer[BIAS] + gates * H]
-        if d == 0:
-            src, src_rows, off = work.u, work.rows, np.int64(0)
-        else:
-            src, src_rows, off = slab.state, work.slots, program.layers[d - 1, STATE]
-        h = layer[STATE]
-        if kind == LSTM:
-            lstm(src, src_rows, off, slab.state, work.slots, h, W_ih, W_hh, b, work.z, n)
-        elif kind == GRU:
-            gru(src, src_rows, off, slab.state, work.slots, h, W_ih, W_hh, b, work.z, n)
-        elif kind == RNN_TANH:
-            rnn.tanh(src, src_rows, off, slab.state, work.slots, h, W_ih, W_hh, b, work.z, n)
-        elif kind == RNN_RELU:
-            rnn.relu(src, src_rows, off, slab.state, work.slots, h, W_ih, W_hh, b, work.z, n)
-        else:
-            leak = program.weights[layer[LEAK] : layer[LEAK] + H]
-            rnn.reservoir(src, src_rows, off, slab.state, work.slots, h, W_ih, W_hh, b, leak, work.z, n)
-
-
-@fused
-def _readout(sizes, program, slab, work, n, y):
+def _outputs(sizes, program, slab, work, n, y):
     """y[work.outs[j]] of the n streams of the wave, in the channels' own units where it is a forecast."""
     n_in = sizes.n_in
-    last = program.layers[program.layers.shape[0] - 1]
     if sizes.online:
+        last = program.layers[program.layers.shape[0] - 1, OUT]
         for j in range(n):
             slot = work.slots[j]
             adapt = slab.adapt[slot]
             w = _learned(sizes, adapt, work)[1]
-            _features(sizes, slab.state[slot], last[STATE], work.u[j], work.phi)
+            _features(sizes, slab.state[slot], last, work.u[j], work.phi)
             predict(work.phi, w, work.forecast)
             denormalise(work.forecast, matrix(adapt, sizes.stats, n_in, STATS), y[work.outs[j]])
         return
-    W = program.weights[sizes.w_out : sizes.w_out + last[HIDDEN] * padded(sizes.n_out)]
-    b = program.weights[sizes.b_out : sizes.b_out + sizes.n_out]
-    linear(slab.state, work.slots, last[STATE], W, b, y, work.outs, work.z, n)
+    readout(sizes, program, slab, work, n, y)
     if sizes.head == CLASSIFY:
         for j in range(n):
-            softmax(y[work.outs[j]])
+            softmax(y[work.outs[j]], np.int64(0), sizes.n_out)
     elif sizes.head == FORECAST and sizes.normaliser == NORMALISER_FIXED:
         at = sizes.mean
         for j in range(n):
@@ -282,8 +228,8 @@ def _wave(sizes, program, slab, table, work, x, t, has, slots, fresh, n, answers
             meta[slot, COUNT] = 0
             _clear(sizes, program, slab, work, slot)
         _before(sizes, program, slab, work, x[i], t[i], has[i], j, slot, meta[slot, COUNT], i, answers)
-    _layers(program, slab, work, n)
-    _readout(sizes, program, slab, work, n, answers.y)
+    layers(program, slab, work, n)
+    _outputs(sizes, program, slab, work, n, answers.y)
     for j in range(n):
         i = work.outs[j]
         _after(sizes, slab, meta, work, x[i], j, slots[i], i, answers)

@@ -6,6 +6,7 @@ The layout is data, not code: one compiled `advance` runs every model, so nothin
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -15,7 +16,9 @@ from streamrnn._jit import kernel
 from streamrnn.kernels import normalise, rls, score
 from streamrnn.kernels.product import STREAMS, pack, padded, padded_bias
 from streamrnn.kernels.vector import LANES
-from streamrnn.model import Model, ModelSpec
+from streamrnn.model import LayerSpec, Model, ModelSpec
+
+from .packing import ACTIVATION_CODES, Row, pack_layer, scratch_columns
 
 T = TypeVar("T", bound=np.generic)
 
@@ -34,13 +37,6 @@ __all__ = [
 
 TILE = 48
 """Streams that one wave steps together: enough to reuse each weight from the nearest cache."""
-
-RNN_TANH, RNN_RELU, LSTM, GRU, RESERVOIR = range(5)
-KINDS = {"rnn_tanh": RNN_TANH, "rnn_relu": RNN_RELU, "lstm": LSTM, "gru": GRU, "reservoir": RESERVOIR}
-
-# Columns of Program.layers, int64.
-KIND, N_IN, HIDDEN, STATE, W_IH, W_HH, BIAS, LEAK = range(8)
-LAYER_COLUMNS = 8
 
 
 class Sizes(NamedTuple):
@@ -79,12 +75,15 @@ _ONLINE = {"p": "P", "w": "w", "pending": "pending", "stats": "stats"}
 HEAD_CODES = {"forecast": FORECAST, "classify": CLASSIFY, "regress": REGRESS}
 NORMALISER_CODES = {"none": NORMALISER_NONE, "fixed": NORMALISER_FIXED, "causal": NORMALISER_CAUSAL}
 
+NO_READOUT = -1
+"""In the place of the readout's weights where the last layer's output is y."""
+
 LINE = 64
 """Bytes of a cache line."""
 
 
 class Program(NamedTuple):
-    """sizes int64, in the order of `Sizes`; layers int64 (depth, LAYER_COLUMNS), weights float32 (all,), each matrix as
+    """sizes int64, in the order of `Sizes`; layers int64, a `packing.Row` each; weights float32 (all,), each matrix as
     `product.pack` gives it; detector and learning float64, the values of their SETTINGS."""
 
     sizes: npt.NDArray[np.int64]
@@ -134,7 +133,8 @@ class Slab(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Scratch of one thread: x, u, z float32 (TILE, ...), rows and slots int64 (TILE,), phi, gain float64 (F,),
+    """Scratch of one thread: x, u, z float32 (TILE, ...), u the network's input and then what layers without state hand
+    on (Layout.outputs), rows and slots int64 (TILE,), phi, gain float64 (F,),
     forecast float32 (n_out,)."""
 
     x: npt.NDArray[np.float32]
@@ -170,9 +170,12 @@ def aligned(array: npt.NDArray[T]) -> npt.NDArray[T]:
 
 
 class Layout(NamedTuple):
-    """Where each named part of a stream's row stands: name -> (array, first column, shape)."""
+    """Where each named part of a stream's row stands: name -> (array, first column, shape); and where in the scratch
+    `Work.u`, behind the network's input, each layer without state puts what it hands on."""
 
     parts: dict[str, tuple[str, int, tuple[int, ...]]]
+    outputs: dict[int, int]
+    u_width: int
     state_width: int
     adapt_width: int
     detector_width: int
@@ -181,11 +184,16 @@ class Layout(NamedTuple):
 def make_layout(spec: ModelSpec) -> Layout:
     """Give every quantity of a stream a place in its rows, each float32 row a whole number of cache lines."""
     parts: dict[str, tuple[str, int, tuple[int, ...]]] = {}
-    at = 0
+    outputs: dict[int, int] = {}
+    at, behind = 0, spec.n_net
     for i, layer in enumerate(spec.layers):
-        parts[f"h_l{i}"] = ("state", at, (layer.hidden,))
+        if not isinstance(layer, LayerSpec):
+            outputs[i] = behind
+            behind += layer.width
+            continue
+        parts[f"h_l{i}"] = ("state", at, (layer.width,))
         if layer.cell == "lstm":
-            parts[f"c_l{i}"] = ("state", at + layer.hidden, (layer.hidden,))
+            parts[f"c_l{i}"] = ("state", at + layer.width, (layer.hidden,))
         at += layer.state_size
     for name, width in (
         ("x_held", spec.n_in),
@@ -209,7 +217,7 @@ def make_layout(spec: ModelSpec) -> Layout:
             adapt += _lines(math.prod(shape), np.float64)
     detector = score.size(spec.n_in, spec.clock)
     parts["detector"] = ("detector", 0, (detector,))
-    return Layout(parts, _lines(at, np.float32), adapt, detector)
+    return Layout(parts, outputs, behind, _lines(at, np.float32), adapt, detector)
 
 
 def state_names(spec: ModelSpec) -> tuple[str, ...]:
@@ -217,16 +225,30 @@ def state_names(spec: ModelSpec) -> tuple[str, ...]:
     return tuple(make_layout(spec).parts)
 
 
-def _pack_layer(model: Model, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(W_ih, W_hh, b, leak) of a layer as the kernels take them: input-major, biases summed where they may be."""
-    layer = model.spec.layers[i]
-    W_ih, W_hh, b_ih, b_hh = (model.arrays[f"{p}_l{i}"] for p in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-    leak = model.arrays.get(f"leak_l{i}", np.zeros(0, np.float32))
-    if layer.cell != "gru":
-        return W_ih.T, W_hh.T, b_ih + b_hh, leak
-    r, z, n = (slice(k * layer.hidden, (k + 1) * layer.hidden) for k in range(3))
-    bias = np.concatenate([b_ih[n], b_ih[r] + b_hh[r], b_ih[z] + b_hh[z], b_hh[n]])
-    return np.concatenate([W_ih[n], W_ih[r], W_ih[z]]).T, W_hh.T, bias, leak
+def _row(model: Model, i: int, layout: Layout, place: Callable[[npt.NDArray[np.float32]], int]) -> tuple[int, ...]:
+    """A layer's row of the table, its weights placed."""
+    layer, parts = model.spec.layers[i], pack_layer(model, i)
+    recurrent = isinstance(layer, LayerSpec)
+    stands = layout.parts[f"h_l{i}"][1] if recurrent else layout.outputs[i]
+    acts = [ACTIVATION_CODES[name] for name in parts.activations]
+    return Row(
+        kind=parts.kind,
+        n_in=layer.n_in,
+        hidden=layer.hidden if isinstance(layer, LayerSpec) else 0,
+        width=layer.width,
+        stored=recurrent,
+        out=stands,
+        w_ih=place(parts.W_ih),
+        w_hh=place(parts.W_hh),
+        w_2=place(parts.W_2),
+        size_2=parts.W_2.size,
+        bias=place(padded_bias(parts.bias)),
+        other=place(parts.other),
+        limit=place(np.array([parts.limit], np.float32)),
+        act_gate=acts[0],
+        act=acts[1],
+        act_out=acts[2],
+    )
 
 
 def build_program(model: Model, ring: int) -> Program:
@@ -244,25 +266,14 @@ def build_program(model: Model, ring: int) -> Program:
         start, used = used, used + padded.size
         return start
 
-    layers = np.zeros((len(spec.layers), LAYER_COLUMNS), np.int64)
-    for i, layer in enumerate(spec.layers):
-        W_ih, W_hh, bias, leak = _pack_layer(model, i)
-        layers[i] = (
-            KINDS[layer.cell],
-            layer.n_in,
-            layer.hidden,
-            layout.parts[f"h_l{i}"][1],
-            place(pack(W_ih)),
-            place(pack(W_hh)),
-            place(padded_bias(bias)),
-            place(leak),
-        )
+    layers = np.array([_row(model, i, layout, place) for i in range(len(spec.layers))], np.int64)
     online = spec.readout == "online"
     sizes = Sizes(
         n_in=spec.n_in,
         n_net=spec.n_net,
         n_out=spec.n_out,
-        head=HEAD_CODES[spec.head],
+        # Without a readout the last layer has made probabilities already.
+        head=HEAD_CODES["regress" if spec.head == "classify" and spec.readout == "none" else spec.head],
         online=online,
         normaliser=NORMALISER_CODES[spec.normaliser],
         clock=spec.clock,
@@ -270,8 +281,8 @@ def build_program(model: Model, ring: int) -> Program:
         **{name: layout.parts[name][1] for name in ("x_held", "seen", "u_prev", "y_prev")},
         **{field: layout.parts[name][1] if online else 0 for field, name in _ONLINE.items()},
         features=spec.n_features if online else 0,
-        w_out=0 if online else place(pack(model.arrays["readout.weight"].T)),
-        b_out=0 if online else place(padded_bias(model.arrays["readout.bias"])),
+        w_out=place(pack(model.arrays["readout.weight"].T)) if spec.readout == "linear" else NO_READOUT,
+        b_out=place(padded_bias(model.arrays["readout.bias"])) if spec.readout == "linear" else NO_READOUT,
         # Mean, then scale, side by side.
         mean=place(np.concatenate([model.arrays["normaliser.mean"], model.arrays["normaliser.scale"]]))
         if spec.normaliser == "fixed"
@@ -299,14 +310,11 @@ def new_slab(model: Model, capacity: int, ring: int) -> Slab:
 
 def new_work(model: Model) -> Work:
     spec = model.spec
-    # A GRU's second product begins at its second block of columns, and ends in whole blocks; gates are read in whole
-    # vectors.
-    widest = max(layer.hidden + padded(3 * layer.hidden) for layer in spec.layers)
-    widest = max(widest, *(padded(4 * layer.hidden) for layer in spec.layers), padded(spec.n_out))
+    widest = max(padded(spec.n_out), *(scratch_columns(layer) for layer in spec.layers))
     features = rls.whole(spec.n_features) if spec.readout == "online" else 0
     return Work(
         zeros((TILE, spec.n_in), np.float32),
-        zeros((TILE, spec.n_net), np.float32),
+        zeros((TILE, make_layout(spec).u_width), np.float32),
         zeros((STREAMS, _lines(widest + LANES, np.float32)), np.float32),
         np.arange(TILE, dtype=np.int64),
         np.zeros(TILE, np.int64),

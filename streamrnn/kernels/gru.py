@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamrnn._jit import kernel
+from streamrnn._jit import fused, kernel
 
 from .memory import load16, load_some, store16, store_some
 from .numerics import sigmoid32, sigmoid_denominator, tanh_fraction
@@ -31,7 +31,7 @@ def _unit(x, z, h):
     return fma(p, s - _ONE, h * q) / (q * s)
 
 
-@kernel
+@fused
 def gru(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, z, n):
     """Advance h = state[rows[s], h : h + H] in place.
 

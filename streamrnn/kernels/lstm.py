@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamrnn._jit import kernel
+from streamrnn._jit import fused, kernel
 
 from .memory import load16, load_some, store16, store_some
 from .numerics import sigmoid_denominator, tanh_fraction
@@ -35,7 +35,7 @@ def _cell(i, f, g, c):
     return c / sigmoid_denominator(f) + _gated(i, g)
 
 
-@kernel
+@fused
 def lstm(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, z, n):
     """Advance h = state[rows[s], h : h + H] and c = state[rows[s], h + H : h + 2H] in place.
 

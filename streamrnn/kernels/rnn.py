@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamrnn._jit import kernel
+from streamrnn._jit import fused, kernel
 
 from .memory import load16, load_some, store16, store_some
 from .numerics import LIMIT, tanh32
@@ -35,7 +35,7 @@ def _preactivation(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, z, fir
     accumulate(z, COLUMN_0, m, H, bias_row(b), ih, Operand(W_hh, H, state, rows, h), first)
 
 
-@kernel
+@fused
 def tanh(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, z, n):
     """Elman step with tanh."""
     H = b.shape[0]
@@ -52,7 +52,7 @@ def tanh(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, z, n):
                 store_some(hs, whole, first16(H - whole), tanh32(load16(zs, whole)))
 
 
-@kernel
+@fused
 def relu(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, z, n):
     """Elman step with max(0, z), clamped at numerics.LIMIT: an unstable network saturates, it never overflows."""
     H = b.shape[0]
@@ -67,7 +67,7 @@ def relu(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, z, n):
                 hs[j] = least(most(zs[j], zero), LIMIT)
 
 
-@kernel
+@fused
 def reservoir(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, leak, z, n):
     """Leaky integrator: h_t = h_{t-1} + a (tanh(...) - h_{t-1}), a float32 (H,) in (0, 1], one rate for each unit.
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
@@ -17,8 +17,12 @@ from streamrnn.kernels.score import COMPONENTS, RANGES, SETTINGS
 
 from . import file
 from .checks import integer, integers, is_list, names, real
-from .spec import MAX_LAYERS, MAX_WIDTH, LayerSpec, ModelSpec
+from .layers import MAX_WIDTH, LayerSpec, layer_to_json
+from .spec import MAX_LAYERS, ModelSpec
 from .weights import Array, adaptive_weights, check_arrays, random_weights
+
+if TYPE_CHECKING:
+    from .importers import Metadata
 
 __all__ = ["Model"]
 
@@ -131,6 +135,65 @@ class Model:
         return cls(spec, adaptive_weights(spec, seed, radius, input_scale, fastest, slowest))
 
     @classmethod
+    def from_torch(
+        cls,
+        source: object,
+        *,
+        order: Sequence[str] | None = None,
+        nonlinearity: str | None = None,
+        check: bool = True,
+        tolerance: float = 1e-4,
+        **metadata: Any,
+    ) -> Model:
+        """The network of a torch.nn.Module, of its state dict, or of a file of that (.safetensors, .pt).
+
+        The result is run against the original for 1,000 steps unless `check` is off; provenance["parity"] says the
+        largest difference, and above `tolerance` a SourceError is raised, as for what cannot be read. `order` names the
+        modules one after the other where that is not clear, `nonlinearity` the activation of an nn.RNN in a state dict.
+        `metadata` is what a network does not say: features, units, head, mean, scale, detector (importers.Metadata).
+        """
+        from .importers import finish, torch  # noqa: PLC0415 - only who imports pays for it
+
+        read = torch.read(source, order=order, nonlinearity=nonlinearity)
+        return finish(read, _metadata(metadata), check=check, tolerance=tolerance)
+
+    @classmethod
+    def from_onnx(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        output: str | None = None,
+        check: bool = True,
+        tolerance: float = 1e-4,
+        **metadata: Any,
+    ) -> Model:
+        """The network of an .onnx file with RNN, LSTM or GRU nodes; the rest as in `from_torch`.
+
+        `output` names the graph's output that is y, where there are several. ONNX Runtime is the original.
+        """
+        from .importers import finish, onnx  # noqa: PLC0415
+
+        return finish(onnx.read(path, output=output), _metadata(metadata), check=check, tolerance=tolerance)
+
+    @classmethod
+    def from_keras(
+        cls,
+        source: object,
+        *,
+        config: str | os.PathLike[str] | None = None,
+        check: bool = True,
+        tolerance: float = 1e-4,
+        **metadata: Any,
+    ) -> Model:
+        """The network of a Keras model, or of its file (.keras, .h5); the rest as in `from_torch`.
+
+        `config` is the file with the model's to_json(), which a .weights.h5 needs beside it.
+        """
+        from .importers import finish, keras  # noqa: PLC0415
+
+        return finish(keras.read(source, config=config), _metadata(metadata), check=check, tolerance=tolerance)
+
+    @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Model:
         """Read a model file; anything wrong with it is a ModelError that names the tensor and the expected shape."""
         spec, arrays = file.read(path)
@@ -179,7 +242,9 @@ class Model:
         }
 
     def __repr__(self) -> str:
-        layers = ", ".join(f"{layer.cell} {layer.hidden}" for layer in self.spec.layers)
+        layers = ", ".join(
+            f"{layer.cell if isinstance(layer, LayerSpec) else layer.kind} {layer.width}" for layer in self.spec.layers
+        )
         return f"Model({self.spec.head}: {self.spec.n_in} -> [{layers}] -> {self.spec.n_out}, {self.fingerprint})"
 
     def describe(self) -> dict[str, Any]:
@@ -190,7 +255,7 @@ class Model:
             "head": spec.head,
             "n_in": spec.n_in,
             "n_out": spec.n_out,
-            "layers": [{"cell": x.cell, "n_in": x.n_in, "hidden": x.hidden} for x in spec.layers],
+            "layers": [layer_to_json(layer) for layer in spec.layers],
             "features": list(spec.features),
             "units": list(spec.units),
             "normaliser": spec.normaliser,
@@ -208,3 +273,9 @@ def _check_settings(kind: str, given: Mapping[str, float], ranges: _Ranges) -> N
         if name not in ranges:
             raise ModelError(f"unknown {kind} setting {name!r}; known are {', '.join(ranges)}")
         real(f"{kind}.{name}", value, *ranges[name])
+
+
+def _metadata(values: Mapping[str, Any]) -> Metadata:
+    from .importers import Metadata  # noqa: PLC0415
+
+    return Metadata(**values)

@@ -4,64 +4,53 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from streamrnn.errors import ModelError
 
 from .checks import choice, integer, names, plain, reals
+from .layers import (
+    MAX_WIDTH,
+    ActivationSpec,
+    AnyLayer,
+    DenseSpec,
+    LayerSpec,
+    Shapes,
+    layer_from_json,
+    layer_to_json,
+)
 
-__all__ = ["CELLS", "FORMAT", "GATES", "HEADS", "LayerSpec", "ModelSpec", "array_shapes"]
+__all__ = ["FORMAT", "HEADS", "ModelSpec", "array_shapes"]
 
-FORMAT: Final = 1
-"""Version of the file format; a file of another version is refused."""
+FORMAT: Final = 2
+"""Latest version of the file format that is read and written; a model that format 1 can hold is written as that.
 
-GATES: Final[Mapping[str, int]] = MappingProxyType({"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3, "reservoir": 1})
-"""Rows of weight_ih and weight_hh for each hidden unit, by cell."""
+1: plain recurrent layers with a linear or an online readout. 2: layers of every kind, and no readout.
+"""
 
-CELLS: Final = tuple(GATES)
 HEADS: Final = ("forecast", "classify", "regress")
 NORMALISERS: Final = ("none", "fixed", "causal")
-READOUTS: Final = ("linear", "online")
+READOUTS: Final = ("linear", "online", "none")
 
-MAX_WIDTH: Final = 65_536
 MAX_LAYERS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class LayerSpec:
-    """One recurrent layer: its cell (CELLS), inputs and hidden units."""
-
-    cell: str
-    n_in: int
-    hidden: int
-
-    def __post_init__(self) -> None:
-        choice("cell", self.cell, CELLS)
-        for name in ("n_in", "hidden"):
-            object.__setattr__(self, name, integer(f"a layer's {name}", getattr(self, name), 1, MAX_WIDTH))
-
-    @property
-    def state_size(self) -> int:
-        """float32 numbers of state for each stream: h, and for an LSTM c."""
-        return 2 * self.hidden if self.cell == "lstm" else self.hidden
-
-
-@dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """The whole network.
+    """The whole network: a chain of layers of any kind, and what comes before and after it.
 
     `head` is what y means: "forecast" (the next sample, so n_out = n_in), "classify" (class probabilities) or
     "regress" (raw). `normaliser` is "none", "fixed" (per-channel mean and scale, in the weights) or "causal" (learned
-    for each stream as it runs). `readout` is "linear" or "online" (learned for each stream by recursive least
-    squares). `clock` adds the sine and cosine of the time of day to the first layer's inputs where a sample carries
-    real time. `detector` overrides settings of kernels.score.SETTINGS, `learning` those of kernels.rls.SETTINGS.
+    for each stream as it runs). `readout` is "linear", "online" (learned for each stream by recursive least squares) or
+    "none" (y is what the last layer gives). `clock` adds the sine and cosine of the time of day to the first layer's
+    inputs where a sample carries real time. `detector` overrides settings of kernels.score.SETTINGS, `learning` those
+    of kernels.rls.SETTINGS.
     """
 
     n_in: int
     n_out: int
-    layers: tuple[LayerSpec, ...]
+    layers: tuple[AnyLayer, ...]
     head: str = "regress"
     features: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
@@ -76,8 +65,8 @@ class ModelSpec:
         put = object.__setattr__
         put(self, "n_in", integer("n_in", self.n_in, 1, MAX_WIDTH))
         put(self, "n_out", integer("n_out", self.n_out, 1, MAX_WIDTH))
-        if not isinstance(self.layers, (list, tuple)) or not all(isinstance(x, LayerSpec) for x in self.layers):
-            raise ModelError(f"layers is {self.layers!r:.60}; it must be a list of LayerSpec, the first layer first")
+        if not isinstance(self.layers, (list, tuple)) or not all(isinstance(x, AnyLayer) for x in self.layers):
+            raise ModelError(f"layers is {self.layers!r:.60}; it must be a list of layers, the first one first")
         put(self, "layers", tuple(self.layers))
         put(self, "features", names("features", self.features) or tuple(f"x{i}" for i in range(self.n_in)))
         put(self, "units", names("units", self.units) or ("",) * self.n_in)
@@ -98,7 +87,8 @@ class ModelSpec:
         for i, layer in enumerate(self.layers):
             if layer.n_in != width:
                 raise ModelError(f"layer {i} takes {layer.n_in} inputs but is given {width}; set its n_in to {width}")
-            width = layer.hidden
+            width = layer.width
+        self._check_end(width)
         if self.head == "forecast" and self.n_out != self.n_in:
             raise ModelError(f"a forecast head needs n_out = n_in = {self.n_in}; n_out is {self.n_out}")
         if self.readout == "online" and (self.head != "forecast" or self.normaliser != "causal"):
@@ -111,6 +101,27 @@ class ModelSpec:
         if len(set(self.features)) != self.n_in:
             raise ModelError(f"features must differ from each other: {self.features!r}")
 
+    def _check_end(self, width: int) -> None:
+        """The last layer and what becomes of it belong together."""
+        last = self.layers[-1]
+        if self.readout == "online" and not (isinstance(last, LayerSpec) and last.plain):
+            raise ModelError("an online readout reads the state of a plain recurrent layer; let one be the last")
+        if self.readout == "none" and self.n_out != width:
+            raise ModelError(f"without a readout n_out is the last layer's width {width}; n_out is {self.n_out}")
+        if self.readout == "none" and self.head == "classify":
+            ends = isinstance(last, (DenseSpec, ActivationSpec)) and last.activation in ("softmax", "sigmoid")
+            if not ends:
+                raise ModelError(
+                    "a classify head without a readout needs probabilities: let the last layer end in softmax or "
+                    "sigmoid, or use readout 'linear'"
+                )
+
+    @property
+    def format(self) -> int:
+        """The oldest version of the file format that can hold this model."""
+        plain = all(isinstance(layer, LayerSpec) and layer.plain for layer in self.layers)
+        return 1 if plain and self.readout != "none" else 2
+
     @property
     def n_net(self) -> int:
         """Inputs of the first layer: the channels, and two for the time of day."""
@@ -119,7 +130,7 @@ class ModelSpec:
     @property
     def n_features(self) -> int:
         """Regressors of the online readout: the last layer's units, its inputs, and a constant."""
-        return self.layers[-1].hidden + self.n_net + 1
+        return self.layers[-1].width + self.n_net + 1
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -132,10 +143,10 @@ class ModelSpec:
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, so that equal specifications have equal text."""
         out: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
-        out["layers"] = [asdict(layer) for layer in self.layers]
+        out["layers"] = [layer_to_json(layer) for layer in self.layers]
         for name in ("detector", "learning", "provenance"):
             out[name] = dict(out[name])
-        return json.dumps({"format": FORMAT, **out}, sort_keys=True, allow_nan=False)
+        return json.dumps({"format": self.format, **out}, sort_keys=True, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
@@ -147,8 +158,8 @@ class ModelSpec:
         if not isinstance(data, dict):
             raise ModelError("the model's metadata is not a JSON object")
         version = data.pop("format", None)
-        if type(version) is not int or version != FORMAT:  # True and 1.0 equal 1
-            raise ModelError(f"the model's format is {version!r}; this streamrnn reads format {FORMAT}")
+        if type(version) is not int or not 1 <= version <= FORMAT:  # True and 1.0 equal 1
+            raise ModelError(f"the model's format is {version!r}; this streamrnn reads formats 1 to {FORMAT}")
         unknown = sorted(set(data) - set(cls.__slots__))
         if unknown:
             raise ModelError(f"the model's metadata has unknown keys: {', '.join(unknown)}")
@@ -158,10 +169,7 @@ class ModelSpec:
         for name, kind in _JSON_TYPES.items():
             if name in data and not isinstance(data[name], kind):
                 raise ModelError(f"{name} in the model's metadata is {type(data[name]).__name__}, not {kind.__name__}")
-        try:
-            data["layers"] = tuple(LayerSpec(**layer) for layer in data["layers"])
-        except TypeError:
-            raise ModelError("each layer in the model's metadata needs exactly cell, n_in and hidden") from None
+        data["layers"] = tuple(layer_from_json(layer) for layer in data["layers"])
         return cls(**data)
 
 
@@ -179,19 +187,13 @@ _JSON_TYPES: Final = {
 }
 
 
-def array_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+def array_shapes(spec: ModelSpec) -> Shapes:
     """Name and shape of every array that a model of this specification has, in PyTorch's names and layout."""
-    shapes: dict[str, tuple[int, ...]] = {}
+    shapes: Shapes = {}
     for i, layer in enumerate(spec.layers):
-        rows = GATES[layer.cell] * layer.hidden
-        shapes[f"weight_ih_l{i}"] = (rows, layer.n_in)
-        shapes[f"weight_hh_l{i}"] = (rows, layer.hidden)
-        shapes[f"bias_ih_l{i}"] = (rows,)
-        shapes[f"bias_hh_l{i}"] = (rows,)
-        if layer.cell == "reservoir":
-            shapes[f"leak_l{i}"] = (layer.hidden,)
+        shapes |= layer.shapes(i)
     if spec.readout == "linear":
-        shapes["readout.weight"] = (spec.n_out, spec.layers[-1].hidden)
+        shapes["readout.weight"] = (spec.n_out, spec.layers[-1].width)
         shapes["readout.bias"] = (spec.n_out,)
     if spec.normaliser == "fixed":
         shapes["normaliser.mean"] = (spec.n_in,)

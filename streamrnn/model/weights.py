@@ -12,7 +12,8 @@ import numpy.typing as npt
 from streamrnn.errors import ModelError
 
 from .checks import integer, real
-from .spec import GATES, ModelSpec, array_shapes
+from .layers import GATES, LayerSpec
+from .spec import ModelSpec, array_shapes
 
 __all__ = ["MAX_WEIGHT", "Array", "Uniform", "adaptive_weights", "check_arrays", "random_weights"]
 
@@ -83,16 +84,19 @@ def random_weights(spec: ModelSpec, seed: int) -> dict[str, Array]:
     """Uniform in ±1/sqrt(hidden), PyTorch's default, with 1 added to forget gates' biases (Jozefowicz et al. 2015)."""
     uniform = Uniform(seed)
     out: dict[str, Array] = {}
-    shapes = array_shapes(spec)
     for i, layer in enumerate(spec.layers):
-        bound = 1.0 / math.sqrt(layer.hidden)
-        for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-            out[f"{part}_l{i}"] = uniform(shapes[f"{part}_l{i}"], bound)
-        if layer.cell == "lstm":
+        bound = 1.0 / math.sqrt(layer.hidden if isinstance(layer, LayerSpec) else layer.n_in)
+        for name, shape in layer.shapes(i).items():
+            if name != f"leak_l{i}":
+                out[name] = uniform(shape, bound)
+            else:
+                out[name] = np.ones(shape, np.float32)
+        if isinstance(layer, LayerSpec) and layer.cell == "lstm":
             out[f"bias_ih_l{i}"][layer.hidden : 2 * layer.hidden] += np.float32(1.0)
-        if layer.cell == "reservoir":
-            out[f"leak_l{i}"] = np.ones(layer.hidden, np.float32)
-    bound = 1.0 / math.sqrt(spec.layers[-1].hidden)
+        if layer.kind == "layer_norm":
+            out[f"weight_l{i}"] += np.float32(1.0)
+    shapes = array_shapes(spec)
+    bound = 1.0 / math.sqrt(spec.layers[-1].width)
     for name in ("readout.weight", "readout.bias"):
         if name in shapes:
             out[name] = uniform(shapes[name], bound)
@@ -117,6 +121,7 @@ def adaptive_weights(
     slowest = real("slowest", slowest, fastest, SLOWEST)
     uniform = Uniform(seed)
     (layer,) = spec.layers
+    assert isinstance(layer, LayerSpec)
     H = layer.hidden
     octaves = H - 1 if H > 1 else 1
     tau = [fastest * (slowest / fastest) ** (j / octaves) for j in range(H)]
