@@ -164,7 +164,7 @@ class Server:
         sockets = self._ingest.socket, self._outputs.socket
         self._pump, why = open_path(s.data_path, *sockets, self._outlet, self._fleet, s.limits, s.burst)
         if why is not None:
-            self.log.warning("slow_path", reason=why, hint="messages go through pyzmq, at about a fifth of the rate")
+            self.log.warning("slow_path", reason=why, hint="messages go through pyzmq, at about an eighth of the rate")
 
     def _engine(self, n_in: int) -> Engine:
         s = self.settings
