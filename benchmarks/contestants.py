@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,13 +188,13 @@ def _hidden(engine: Any) -> np.ndarray:
     return h
 
 
-def ours_many(case: Case, streams: int) -> Step:
+def ours_many(case: Case, streams: int, model: Any = None) -> Step:
     from loops import warmed
 
     from streamrnn import Engine
 
     # Past the detectors' youth, and then from zero, as everybody.
-    engine, handles, X = warmed(case.model(SEED), streams, 1, 300)
+    engine, handles, X = warmed(model or case.model(SEED), streams, 1, 300)
     engine.step_many(handles, X[0], reset=True)
     for i in range(streams):
         engine._slab.state[i] = 0
@@ -204,6 +205,16 @@ def ours_many(case: Case, streams: int) -> Step:
         return _hidden(engine)
 
     return step
+
+
+def ours_without(case: Case, streams: int) -> Step:
+    """The same with a detector whose margins are all 0, which is off: gather, step, readout and scatter."""
+    from streamrnn import Model
+    from streamrnn.kernels.score import COMPONENTS
+
+    model = case.model(SEED)
+    off = replace(model.spec, detector=dict.fromkeys(COMPONENTS, 0.0))
+    return ours_many(case, streams, Model(off, model.arrays))
 
 
 def ours_step(case: Case, streams: int) -> Step:
@@ -223,6 +234,7 @@ CONTESTANTS: dict[str, tuple[Callable[[Case, int], Step], str | None]] = {
     "streamrnn loop": (ours_loop, None),
     "streamrnn engine.step": (ours_step, None),
     "streamrnn step_many": (ours_many, None),
+    "streamrnn step_many, no detector": (ours_without, None),
     "onnxruntime run": (ort_run, "onnxruntime"),
     "onnxruntime IO binding": (ort_binding, "onnxruntime"),
     "openvino": (openvino, "openvino"),

@@ -90,7 +90,8 @@ def warmed(model: Model, streams: int, threads: int, warm: int) -> tuple[Engine,
     """An engine whose streams have seen `warm` samples, their handles, and more samples (several, streams, n_in)."""
     engine = Engine(model, capacity=streams, threads=threads)
     names, step = [f"s{i}" for i in range(streams)], 100_000
-    several = 32 if streams <= 10_000 else 2
+    # Enough that a signal's highest value is rarely seen again: a detector looks closer at what leaves its envelope.
+    several = 512 if streams <= 2_000 else 32 if streams <= 10_000 else 2
     X = many_samples(several, streams, model.spec.n_in, seed=7)
     for a in range(0, streams, step):  # ids in compiled code: a million handles one by one would take minutes
         engine.step_many(names[a : a + step], X[0][a : a + step])

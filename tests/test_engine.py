@@ -377,7 +377,7 @@ def test_arrays_that_cannot_be_written_compile_nothing_new():
     handles = engine.handles(["a", "b"])
     X = np.ones((2, MODEL.spec.n_in), np.float32)
     before = engine.step_many(handles, X).y
-    known = [len(f.signatures) for f in (calls.check_rows, frame.bind)]
+    known = [len(f.signatures) for f in (calls.step_rows, frame.bind)]
     for array in (handles, X):
         array.flags.writeable = False
     shifted = np.frombuffer(b"\0" + X.tobytes(), np.float32, offset=1, count=X.size).reshape(X.shape)
@@ -386,4 +386,4 @@ def test_arrays_that_cannot_be_written_compile_nothing_new():
         engine.reset("a")
         engine.reset("b")
         np.testing.assert_array_equal(engine.step_many(handles, given).y, before)
-    assert [len(f.signatures) for f in (calls.check_rows, frame.bind)] == known
+    assert [len(f.signatures) for f in (calls.step_rows, frame.bind)] == known

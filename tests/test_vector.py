@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamrnn._jit import kernel
-from streamrnn.kernels.memory import load8, load16, load_some, store8, store16, store_some
+from streamrnn.kernels.across import total, totals, widen_as, widen_high, widen_low
+from streamrnn.kernels.memory import clear_rows, load8, load16, load_some, store8, store16, store_some
 from streamrnn.kernels.numerics import exp32, sigmoid32, tanh32
 from streamrnn.kernels.product import STREAMS, Operand, accumulate, bias_row, pack, padded, padded_bias
 from streamrnn.kernels.vector import (
     LANES,
     bits,
+    first4,
     first8,
     first16,
     fma,
@@ -24,10 +26,6 @@ from streamrnn.kernels.vector import (
     select,
     select_less,
     size_of,
-    total,
-    totals,
-    widen_high,
-    widen_low,
 )
 
 
@@ -183,3 +181,30 @@ def test_widening_keeps_values_and_places():
     row, out = np.random.default_rng(4).normal(size=16).astype(np.float32), np.empty(16)
     _wide(row, out)
     assert out.tolist() == row.tolist()
+
+
+@kernel
+def _half(x, row, n, out):
+    """Per lane of a Vec4: row + x where there is a channel, if that is above 0."""
+    here = first4(n)
+    added = load_some(row, 0, here, 0.0) + widen_as(load_some(x, 0, first16(n), np.float32(0.0)), here)
+    above = here & less(0.0, added)
+    store_some(out, 0, above, added)
+    return bits(above)
+
+
+@given(st.lists(st.floats(-100, 100, width=32), min_size=8, max_size=8), st.integers(0, 4))
+def test_four_lanes_are_as_eight(values, n):
+    x, row, out = np.array(values[:4], np.float32), np.array(values[4:]), np.full(5, -1.0)
+    above = (np.arange(4) < n) & (row + x > 0)
+    assert _half(x[:n].copy(), row[:n].copy(), n, out) == sum(1 << k for k in range(4) if above[k])
+    assert out.tolist() == [*np.where(above, row + x, -1.0).tolist(), -1.0]
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 4), (1, 3), (2, 2)])
+def test_rows_are_cleared_and_no_more(start, stop):
+    rows = np.arange(1, 13, dtype=np.uint8).reshape(4, 3)
+    left = rows.copy()
+    left[start:stop] = 0
+    kernel(lambda array, a, b: clear_rows(array, a, b))(rows, start, stop)
+    assert rows.tolist() == left.tolist()

@@ -15,14 +15,13 @@ from streamrnn.burst import HAS_T
 from streamrnn.frames import address_of, numbers_at
 from streamrnn.kernels.activate import softmax
 from streamrnn.kernels.clock import day_phase
-from streamrnn.kernels.memory import matrix, prefetch_row
+from streamrnn.kernels.memory import clear_rows, matrix, prefetch_row
 from streamrnn.kernels.normalise import STATS, denormalise, observe
 from streamrnn.kernels.normalise import init as init_stats
-from streamrnn.kernels.numerics import bounded, fma
 from streamrnn.kernels.rls import init as init_rls
 from streamrnn.kernels.rls import learn, predict
 from streamrnn.kernels.score import init as init_score
-from streamrnn.kernels.score import score
+from streamrnn.kernels.score import nothing_found, score
 
 from .chain import layers, readout
 from .frame import (
@@ -37,6 +36,7 @@ from .frame import (
 )
 from .packing import OUT
 from .program import CLASSIFY, FORECAST, NORMALISER_CAUSAL, NORMALISER_FIXED, TILE, read_sizes
+from .sample import complete, fill, hold, normalise, remember, scale_back
 from .table import COUNT, EPOCH, LAST_EPOCH
 
 __all__ = ["advance", "advance_shard", "begin", "clear_row"]
@@ -79,29 +79,6 @@ def clear_row(program, slab, work, slot):
 
 
 @fused
-def _fill(sizes, row, has_forecast, x, filled, missing):
-    """Put something in the place of missing channels: the forecast, else the last value seen (at first the mean).
-
-    Returns how many are missing.
-    """
-    n_missing = 0
-    for k in range(sizes.n_in):
-        value = x[k]
-        if np.isnan(value):
-            missing[k] = 1
-            n_missing += 1
-            seen = row[sizes.seen + k] > np.float32(0.0)
-            at = sizes.y_prev if has_forecast and seen else sizes.x_held
-            filled[k] = row[at + k]
-        else:
-            missing[k] = 0
-            filled[k] = value
-            row[sizes.x_held + k] = value
-            row[sizes.seen + k] = np.float32(1.0)
-    return n_missing
-
-
-@fused
 def _features(sizes, state, h, u, phi):
     """phi = [h, u, 1, 0, ...]: what the online readout sees, in whole vectors."""
     H = sizes.features - 1 - sizes.n_net
@@ -113,55 +90,49 @@ def _features(sizes, state, h, u, phi):
 
 
 @fused
-def _normalise(sizes, program, x, u):
-    """u = (x - mean) / scale, or x itself, within the limit that keeps every later sum finite."""
-    n_in = sizes.n_in
-    if sizes.normaliser == NORMALISER_FIXED:
-        at = sizes.mean
-        for k in range(n_in):
-            u[k] = bounded((bounded(x[k]) - program.weights[at + k]) / program.weights[at + n_in + k])
-    else:
-        for k in range(n_in):
-            u[k] = bounded(x[k])
-
-
-@fused
 def _before(sizes, program, slab, work, x, t, has, j, slot, count, i, answers):
     """Everything that happens to one sample before the network sees it; work.u[j] receives the network's input."""
     n_in = sizes.n_in
     row = slab.state[slot]
     has_forecast = sizes.head == FORECAST and count > 0
-    filled = work.x[j]
     u = work.u[j]
     missing = answers.missing[i]
-    n_missing = _fill(sizes, row, has_forecast, x, filled, missing)
-    y_prev = row[sizes.y_prev : sizes.y_prev + sizes.n_out]
-    score(
-        # Numbers that were just written one by one cannot be loaded as a vector before they have reached the cache.
-        x if n_missing == 0 else filled,
-        missing,
-        n_missing,
-        y_prev,
-        has_forecast,
-        t if has & HAS_T else np.int64(0),
-        slab.detector[slot],
-        program.detector,
-        i,
-        answers.score,
-        answers.flag,
-        answers.edge,
-        answers.cause,
-    )
+    n_missing = 0
+    values = x
+    if not complete(sizes, x):
+        n_missing = fill(sizes, row, has_forecast, x, work.x[j], missing)
+        values = work.x[j]
+    if sizes.scored:
+        score(
+            values,
+            missing,
+            n_missing,
+            row[sizes.y_prev : sizes.y_prev + sizes.n_out],
+            has_forecast,
+            t if has & HAS_T else np.int64(0),
+            slab.detector[slot],
+            program.detector,
+            i,
+            answers.score,
+            answers.flag,
+            answers.edge,
+            answers.cause,
+        )
+    else:
+        nothing_found(i, answers.score, answers.flag, answers.edge, answers.cause)
+    if n_missing == 0:
+        # Not before the forecast beside it was read: a load waits for a store that it overlaps, masked lanes included.
+        hold(sizes, row, x)
     if sizes.normaliser == NORMALISER_CAUSAL:
         adapt = slab.adapt[slot]
-        observe(filled, missing, matrix(adapt, sizes.stats, n_in, STATS), u[:n_in])
+        observe(values, missing, matrix(adapt, sizes.stats, n_in, STATS), u[:n_in])
         if count > 0:
             P, w, pending = _learned(sizes, adapt, work)
             last = program.layers[program.layers.shape[0] - 1, OUT]
             _features(sizes, row, last, row[sizes.u_prev : sizes.u_prev + sizes.n_net], work.phi)
             learn(work.phi, u[:n_in], missing, P, w, pending, work.gain, program.learning)
     else:
-        _normalise(sizes, program, filled, u)
+        normalise(sizes, program, values, u)
     if sizes.clock:
         day_phase(t if has & HAS_T else np.int64(0), u[n_in : sizes.n_net])
 
@@ -185,33 +156,8 @@ def _outputs(sizes, program, slab, work, n, y):
         for j in range(n):
             softmax(y[work.outs[j]], np.int64(0), sizes.n_out)
     elif sizes.head == FORECAST and sizes.normaliser == NORMALISER_FIXED:
-        at = sizes.mean
         for j in range(n):
-            yj = y[work.outs[j]]
-            for k in range(n_in):
-                yj[k] = fma(bounded(yj[k]), program.weights[at + n_in + k], program.weights[at + k])
-
-
-@fused
-def _after(sizes, slab, meta, work, x, j, slot, i, answers):
-    """Remember the sample and the output, and count it."""
-    row = slab.state[slot]
-    ring = sizes.ring
-    for k in range(sizes.n_net):
-        row[sizes.u_prev + k] = work.u[j, k]
-    for k in range(sizes.n_out):
-        row[sizes.y_prev + k] = answers.y[i, k]
-    if ring > 0:
-        entry = slab.ring[slot, np.uint64(meta[slot, COUNT]) % np.uint64(ring)]
-        n_in = sizes.n_in
-        for k in range(n_in):
-            entry[k] = x[k]
-        for k in range(sizes.n_out):
-            entry[n_in + k] = answers.y[i, k]
-        entry[n_in + sizes.n_out] = answers.score[i]
-    meta[slot, COUNT] += 1
-    answers.seen[i] = meta[slot, COUNT]
-    answers.epoch[i] = meta[slot, EPOCH]
+            scale_back(sizes, program, y[work.outs[j]])
 
 
 @inlined
@@ -232,22 +178,24 @@ def _wave(sizes, program, slab, table, work, x, t, has, slots, fresh, n, answers
     _outputs(sizes, program, slab, work, n, answers.y)
     for j in range(n):
         i = work.outs[j]
-        _after(sizes, slab, meta, work, x[i], j, slots[i], i, answers)
+        remember(sizes, slab, meta, work.u[j], x[i], slots[i], i, answers)
 
 
 @kernel
 def begin(frame, start, stop):
-    """Give the rows that start a stream anew their epochs, in order of arrival, before any is stepped.
+    """Prepare rows for the step: nothing is missing until it is found to be, and those that start a stream anew get
+    their epochs, in order of arrival.
 
     answers.epoch is written where `fresh` is set: the new epoch, or 0 where the stream has seen nothing that could be
     forgotten.
     """
     rows = rows_of(frame)
     slots, fresh = rows.slots, rows.fresh
-    some = False
+    clear_rows(answers_of(frame).missing, start, stop)
+    some = np.uint8(0)
     for i in range(start, stop):
-        some = some or fresh[i] != 0
-    if some:
+        some |= fresh[i]
+    if some != 0:
         table, marks, answers = table_of(frame), marks_of(frame), answers_of(frame)
         marks.mark[0] += 1
         mark = marks.mark[0]
@@ -297,7 +245,8 @@ def advance(address, start, stop, mark, shard, shards):
                 work.outs[n] = i
                 if spread:
                     prefetch_row(slab.state, slot)
-                    prefetch_row(slab.detector, slot)
+                    if sizes.scored:
+                        prefetch_row(slab.detector, slot)
                 n += 1
             i += 1
         _wave(sizes, program, slab, table, work, x, t, has, slots, fresh, n, answers)

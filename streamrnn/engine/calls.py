@@ -7,9 +7,12 @@ import numpy as np
 from streamrnn._jit import call_at, fused, inlined, kernel
 from streamrnn.burst import HAS_RESET, HAS_T
 from streamrnn.frames import address_of
+from streamrnn.kernels.memory import load_some
+from streamrnn.kernels.vector import LANES, bits, first16, less, size_of
 
 from .advance import begin
-from .frame import ADVANCE, answers_of, marks_of, put_rows, rows_of, table_of
+from .frame import ADVANCE, Answers, Rows, answers_of, marks_of, put_rows, rows_of, table_of
+from .queries import times_go_back
 from .table import FLAGS, GENERATION, LAST_T, RECV, SEEN_T, lookup, touch
 
 __all__ = [
@@ -18,9 +21,8 @@ __all__ = [
     "INFINITE",
     "STALE_HANDLE",
     "UNKNOWN",
-    "check_rows",
     "step_one",
-    "use_rows",
+    "step_rows",
 ]
 
 # Why a step was refused; otherwise the stream's slot, which is not negative.
@@ -28,6 +30,8 @@ UNKNOWN, STALE_HANDLE, BACK, INFINITE, IDLE = -1, -2, -3, -4, -5
 
 # Typed: Numba compiles a function once more for a literal.
 _ZERO, _ONE = np.int64(0), np.int64(1)
+
+_LARGEST = np.finfo(np.float32).max
 
 _SLOT_MASK = np.int64(0xFFFFFFFF)
 
@@ -98,36 +102,51 @@ def step_one(frame, handle, stream, t, has, now, ttl):
     return slot, answers.score[0], answers.flag[0], answers.cause[0], answers.seen[0], missing
 
 
+@fused
+def _all_finite(X):
+    """Whether no sample of X float32 (n, n_in) holds an infinity; NaN is a missing channel."""
+    flat, n = X[0], X.size
+    for k in range(0, n, LANES):
+        if bits(first16(n - k) & less(_LARGEST, size_of(load_some(flat, k, first16(n - k), np.float32(0.0))))) != 0:
+            return False
+    return True
+
+
 @kernel
-def check_rows(frame, rows, answers, handles):
-    """Let the frame be about these rows and answers, and write each handle's slot to rows.slots; returns (the first row
-    whose handle is stale or -1, whether any sample holds an infinity)."""
-    put_rows(frame, rows, answers)
+def step_rows(
+    frame, X, t, has, handles, slots, fresh, y, score, flag, edge, cause, seen, epoch, missing, now, timed, alone
+):
+    """Advance the streams of handles int64 (n,) by the samples X float32 (n, n_in), in order; returns (why it was
+    refused or 0, the first row to blame).
+
+    `t` int64 and `has` uint8, the samples' times and HAS_ bits, with `timed` where there are times; `slots` int64 and
+    `fresh` uint8 are scratch and the rest are the answers, all of n rows or more. Where not `alone` everything is
+    checked and prepared, and the caller steps the rows on its threads. What is refused has changed nothing.
+    """
+    n = X.shape[0]
+    rows = Rows(X, t, has, slots, fresh)
+    put_rows(frame, rows, Answers(y, score, flag, edge, cause, seen, epoch, missing))
     table = table_of(frame)
-    infinite = False
-    for i in range(handles.shape[0]):
-        slot = _slot_of(table, handles[i])
-        rows.slots[i] = slot
-        if slot < 0:
-            return i, infinite
-        infinite = infinite or _infinite(rows.x[i])
-    return -1, infinite
-
-
-@kernel
-def use_rows(frame, n, now, step):
-    """Note that the streams of the frame's first n rows are used, in order, and the times of their samples; and step
-    them, in this thread, where `step` is true."""
-    table, rows = table_of(frame), rows_of(frame)
     for i in range(n):
-        slot = rows.slots[i]
-        rows.fresh[i] = 1 if rows.has[i] & HAS_RESET else 0
-        if rows.has[i] & HAS_T:
-            row = table.meta[slot]
-            row[LAST_T] = rows.t[i]
-            row[FLAGS] |= SEEN_T
+        slots[i] = _slot_of(table, handles[i])
+        if slots[i] < 0:
+            return STALE_HANDLE, i
+    if n > 0 and not _all_finite(X):
+        return INFINITE, 0
+    if timed:
+        # Where answers will stand, there is room until then.
+        bad = times_go_back(table, slots, t, has, n, seen, epoch)
+        if bad >= 0:
+            return BACK, bad
+    for i in range(n):
+        slot = slots[i]
+        fresh[i] = 1 if has[i] & HAS_RESET else 0
+        if timed:
+            table.meta[slot, LAST_T] = t[i]
+            table.meta[slot, FLAGS] |= SEEN_T
         touch(table, slot, now)
     begin(frame, _ZERO, n)
-    if step:
+    if alone:
         mark = marks_of(frame).mark
         mark[0] = call_at(frame[ADVANCE], (address_of(frame), 0, n, mark[0], 0, 1))
+    return 0, 0

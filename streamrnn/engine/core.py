@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ from .outputs import Event
 from .program import Work, build_program, make_layout, new_slab, new_work
 from .table import GENERATION, LAST_EPOCH, lookup, new_table
 
-__all__ = ["Core"]
+__all__ = ["Core", "Spare"]
 
 _EVENTS: dict[int, tuple[str, str]] = {
     int(admission.CREATED): ("created", ""),
@@ -36,6 +37,22 @@ _EVENT_BUFFER = 4096
 
 SHARE = 128
 """Rows a thread from which several threads are taken: fewer are stepped sooner than handed over."""
+
+
+class Spare(NamedTuple):
+    """Arrays of a call by handles that nobody sees, used again by the next: times and HAS_ bits where none are given,
+    all zero; slots, fresh and epochs as scratch."""
+
+    t: npt.NDArray[np.int64]
+    has: npt.NDArray[np.uint8]
+    slot: npt.NDArray[np.int64]
+    fresh: npt.NDArray[np.uint8]
+    epoch: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, n: int) -> Spare:
+        longs, bytes_ = np.zeros((3, n), np.int64), np.zeros((2, n), np.uint8)
+        return cls(longs[0], bytes_[0], longs[1], bytes_[1], longs[2])
 
 
 class Core:
@@ -81,8 +98,9 @@ class Core:
         self._one_y = self._one.y[0]
         self._single = Burst(1, self.n_in)
         self._row, self._row_shape = self._single.x[0], (self.n_in,)
+        self._spare = Spare.of(64)
         self.frames_made = 0
-        self._bound: tuple[Rows, Results, Arrivals | None] | None = None
+        self._bound: tuple[Rows, Answers, Arrivals | None] | None = None
         self._bound_to: tuple[Burst, Results] | None = None
         self._make_frames()
 
@@ -105,17 +123,16 @@ class Core:
 
     def _bind_burst(self, burst: Burst, results: Results) -> None:
         if self._bound_to != (burst, results):
-            self._bind(rows_of(burst, results), results, arrivals_of(burst, results))
+            self._bind(rows_of(burst, results), answers_of(results), arrivals_of(burst, results))
             self._bound_to = (burst, results)
 
-    def _bind(self, rows: Rows, results: Results, arrivals: Arrivals | None = None) -> None:
+    def _bind(self, rows: Rows, answers: Answers, arrivals: Arrivals | None = None) -> None:
         """Let the frames be about these arrays, which stay alive until the next call."""
-        answers = answers_of(results)
         for frame in self._frames:
             bind(frame, rows, answers)
         if arrivals is not None:
             bind_arrivals(self._frame, arrivals)
-        self._bound = (rows, results, arrivals)
+        self._bound = (rows, answers, arrivals)
         self._bound_to = None
 
     def _ingest(self, n: int, recv: int, start: int) -> int:

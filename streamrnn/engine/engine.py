@@ -27,9 +27,9 @@ from .arguments import (
     time_of,
     times,
 )
-from .calls import check_rows, step_one, use_rows
-from .core import Core, answers_of
-from .frame import Rows
+from .calls import BACK, STALE_HANDLE, step_one, step_rows
+from .core import Core, Spare, answers_of
+from .frame import Answers, Rows
 from .outputs import Event, Output, Outputs, StreamState
 from .queries import lookup_all, newly_stale, oldest_idle, times_go_back, touch_handles
 from .snapshot import check_state, read_state, write_state
@@ -40,6 +40,10 @@ __all__ = ["Engine"]
 _FLOAT32 = np.dtype(np.float32)
 _NO_ID = np.frombuffer(b"", np.uint8)
 _new_tuple = tuple.__new__
+
+
+def _back(row: int, t: npt.NDArray[np.int64]) -> BadTime:
+    return BadTime(f"t[{row}] is {t[row]}, earlier than the stream's last sample; send in order, or reset")
 
 
 class Engine(Core):
@@ -115,6 +119,8 @@ class Engine(Core):
         given = streams_of(streams)
         if len(given) != n:
             raise WrongWidth(f"{len(given)} streams for {n} samples; give one stream a sample")
+        if isinstance(given, np.ndarray):
+            return self._step_handles(given, X, t, reset)
         has = np.zeros(n, np.uint8)
         if reset is not False:
             has[resets(reset, n)] |= HAS_RESET
@@ -123,13 +129,8 @@ class Engine(Core):
         else:
             at = times(t, n)
             has |= HAS_T
-        now = time.time_ns()
-        if isinstance(given, np.ndarray):
-            results = Results(n, self.n_in, self.n_out, np.empty)  # every row is stepped, and with it written
-            self._step_handles(given, X, at, has, results, now)
-        else:
-            results = Results(n, self.n_in, self.n_out)
-            self._step_ids(given, X, at, has, results, now)
+        results = Results(n, self.n_in, self.n_out)
+        self._step_ids(given, X, at, has, results)
         return Outputs(
             results.y,
             results.score,
@@ -148,9 +149,9 @@ class Engine(Core):
         t: npt.NDArray[np.int64],
         has: npt.NDArray[np.uint8],
         results: Results,
-        now: int,
     ) -> None:
         n = len(X)
+        now = time.time_ns()
         encoded = [check_id(s) for s in streams]
         refuse_infinite(X)
         ids = np.frombuffer(bytearray().join(encoded), np.uint8)
@@ -162,7 +163,7 @@ class Engine(Core):
             self._refuse_old_times(slots, encoded, t, has)
         none = np.zeros(n, np.int64)
         arrivals = Arrivals(none, none, ids, id_end, results.verdict, results.gap)
-        self._bind(Rows(X, t, has, results.slot, results.fresh), results, arrivals)
+        self._bind(Rows(X, t, has, results.slot, results.fresh), answers_of(results), arrivals)
         row = 0
         while row < n:
             row = self._ingest(n, now, row)
@@ -173,42 +174,70 @@ class Engine(Core):
         self,
         handles: npt.NDArray[np.int64],
         X: npt.NDArray[np.float32],
-        t: npt.NDArray[np.int64],
-        has: npt.NDArray[np.uint8],
-        results: Results,
-        now: int,
-    ) -> None:
-        n = len(handles)
+        t: npt.ArrayLike | None,
+        reset: bool | npt.ArrayLike,
+    ) -> Outputs:
+        n = len(X)
+        if n > len(self._spare.slot):
+            self._spare = Spare.of(2 * n)
+        at, has, slot, fresh, epoch = self._spare
+        if reset is not False or t is not None:
+            has = np.zeros(n, np.uint8)
+            if reset is not False:
+                has[resets(reset, n)] |= HAS_RESET
+            if t is not None:
+                at = times(t, n)
+                has |= HAS_T
+        now = time.time_ns()
         if self.ttl:
             self.evict_idle(now)
-        rows = Rows(X, t, has, results.slot, results.fresh)
-        self._bound, self._bound_to = (rows, results, None), None
-        stale, infinite = check_rows(self._frame, rows, answers_of(results), handles)
-        if stale >= 0:
+        empty = np.empty  # every row is stepped, and with it written
+        y, score = empty((n, self.n_out), np.float32), empty(n, np.float32)
+        flag, edge, cause = empty(n, np.bool_), empty(n, np.int8), empty(n, np.int32)
+        count, missing = empty(n, np.int64), empty(X.shape, np.bool_)
+        alone = not self.share_from or n < self.share_from
+        why, row = step_rows(
+            self._frame, X, at, has, handles, slot, fresh,
+            y, score, flag, edge, cause, count, epoch, missing, now, t is not None, alone,
+        )  # fmt: skip
+        self._bound = self._bound_to = None
+        if why:
+            self._refuse(why, row, handles, X, at)
+        if not alone:
+            answers = Answers(y, score, flag.view(np.uint8), edge, cause, count, epoch, missing.view(np.uint8))
+            self._bind(Rows(X, at, has, slot, fresh), answers)
+            self._share(0, n)
+        return Outputs(y, score, flag, edge, count, missing, cause, self.model)
+
+    def _refuse(
+        self,
+        why: int,
+        row: int,
+        handles: npt.NDArray[np.int64],
+        X: npt.NDArray[np.float32],
+        t: npt.NDArray[np.int64],
+    ) -> None:
+        """Raise what `step_rows` refused."""
+        if why == STALE_HANDLE:
             raise StaleHandle(
-                f"handle {handles[stale]} at position {stale} belongs to a stream that was evicted; "
+                f"handle {handles[row]} at position {row} belongs to a stream that was evicted; "
                 "ask engine.handles() for a new one"
             )
-        if infinite:
-            refuse_infinite(X)
-        if n and has[0] & HAS_T:
-            self._refuse_old_times(results.slot, None, t, has)
-        alone = not self.share_from or n < self.share_from
-        use_rows(self._frame, n, now, alone)
-        if not alone:
-            self._bind(rows, results)
-            self._share(0, n)
+        if why == BACK:
+            raise _back(row, t)
+        refuse_infinite(X)
 
     def _refuse_old_times(
         self,
         slots: npt.NDArray[np.int64],
-        ids: list[bytes] | None,
+        ids: list[bytes],
         t: npt.NDArray[np.int64],
         has: npt.NDArray[np.uint8],
     ) -> None:
         """Raise BadTime where a stream's time would go back, before anything has changed."""
-        row = times_go_back(self._table, slots, t, has)
-        if row < 0 and ids is not None and (slots < 0).any():
+        n = len(slots)
+        row = times_go_back(self._table, slots, t, has, n, np.empty(n, np.int64), np.empty(n, np.int64))
+        if row < 0 and (slots < 0).any():
             last: dict[bytes, int] = {}
             for i in np.flatnonzero(slots < 0).tolist():
                 if t[i] < last.get(ids[i], t[i]) and not has[i] & HAS_RESET:
@@ -216,7 +245,7 @@ class Engine(Core):
                     break
                 last[ids[i]] = int(t[i])
         if row >= 0:
-            raise BadTime(f"t[{row}] is {t[row]}, earlier than the stream's last sample; send in order, or reset")
+            raise _back(row, t)
 
     def handles(self, ids: Iterable[str]) -> npt.NDArray[np.int64]:
         """A handle for each id, int64 (n,): slot and generation in one number. Streams that do not exist are created.

@@ -6,6 +6,7 @@ import numpy as np
 
 from streamrnn._jit import Entry, call_at, kernel
 from streamrnn.frames import address_of, numbers_at
+from streamrnn.kernels.memory import clear_rows
 
 from .admission import DONE, FULL, PENDING, WIDER, admit
 from .frame import ADVANCE, INGEST, answers_of, arrivals_of, events_of, marks_of, rows_of, table_of
@@ -32,11 +33,12 @@ def ingest(address, row, n, recv, ttl, share):
     frame = numbers_at(address)
     marks = marks_of(frame)
     table, events, rows, arrivals = table_of(frame), events_of(frame), rows_of(frame), arrivals_of(frame)
-    epochs = answers_of(frame).epoch
+    epochs, missing = answers_of(frame).epoch, answers_of(frame).missing
     why = DONE
     while row < n:
         marks.mark[0] += 1
         stop, why = admit(table, events, rows, arrivals, row, n, recv, ttl, marks.stamp, marks.mark[0])
+        clear_rows(missing, row, stop)
         for i in range(row, stop):
             if rows.fresh[i]:
                 epochs[i] = 0  # admission has given it

@@ -44,7 +44,7 @@ class Sizes(NamedTuple):
 
     `x_held`, `seen`, `u_prev` and `y_prev` are columns of a slab's `state`; `p`, `w`, `pending` and `stats` of its
     `adapt`; `w_out`, `b_out` and `mean` places in the weights; `features` the online readout's regressors; `ring` its
-    length.
+    length; `scored` whether there is a detector.
     """
 
     n_in: int
@@ -67,6 +67,7 @@ class Sizes(NamedTuple):
     w_out: int
     b_out: int
     mean: int
+    scored: int
 
 
 FORECAST, CLASSIFY, REGRESS = range(3)
@@ -118,6 +119,7 @@ def read_sizes(program: Program) -> Sizes:
         s[17],
         s[18],
         s[19],
+        s[20],
     )
 
 
@@ -287,6 +289,7 @@ def build_program(model: Model, ring: int) -> Program:
         mean=place(np.concatenate([model.arrays["normaliser.mean"], model.arrays["normaliser.scale"]]))
         if spec.normaliser == "fixed"
         else 0,
+        scored=score.looks({**score.SETTINGS, **spec.detector}),
     )
     return Program(
         np.array(sizes, np.int64),

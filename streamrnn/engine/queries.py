@@ -20,14 +20,13 @@ def lookup_all(table, ids, id_end, slots):
         slots[i] = lookup(table, ids, id_end[i], id_end[i + 1])
 
 
-@allocating
-def times_go_back(table, slots, t, has):
-    """The first row whose time is before its stream's last one, or -1; rows with a negative slot are passed over.
+@kernel
+def times_go_back(table, slots, t, has, n, times, flags):
+    """The first of n rows whose time is before its stream's last one, or -1; rows with a negative slot are passed over.
 
-    The table is left as it was: times are written as the walk goes, and put back from `before` at the end.
+    The table is left as it was: times are written as the walk goes, and put back from `times` and `flags`, both scratch
+    int64 (n,), at the end.
     """
-    n = slots.shape[0]
-    before = np.empty((n, 2), np.int64)
     bad = -1
     done = n
     for i in range(n):
@@ -39,15 +38,15 @@ def times_go_back(table, slots, t, has):
             bad = i
             done = i
             break
-        before[i, 0] = row[LAST_T]
-        before[i, 1] = row[FLAGS]
+        times[i] = row[LAST_T]
+        flags[i] = row[FLAGS]
         row[LAST_T] = t[i]
         row[FLAGS] |= SEEN_T
     for k in range(done):
         i = done - 1 - k
         if slots[i] >= 0:
-            table.meta[slots[i], LAST_T] = before[i, 0]
-            table.meta[slots[i], FLAGS] = before[i, 1]
+            table.meta[slots[i], LAST_T] = times[i]
+            table.meta[slots[i], FLAGS] = flags[i]
     return bad
 
 

@@ -20,9 +20,10 @@ from numba.np.arrayobj import get_itemsize, populate_array
 
 from streamrnn._jit import kernel
 
-from .vector import ELEMENT, LLVM, MASK, OF_ELEMENT, VECTOR, common_type, splat, type_name, vec8, vec16
+from .vector import ELEMENT, LLVM, OF_MASK, VECTOR, common_type, splat, type_name, vec8, vec16
 
 __all__ = [
+    "clear_rows",
     "element",
     "load8",
     "load16",
@@ -107,7 +108,9 @@ def _masked(builder, what, vector, *args):  # type: ignore[no-untyped-def]
 @intrinsic
 def load_some(typingctx, row, j, mask, v):  # type: ignore[no-untyped-def]  # noqa: ARG001
     """row[j + k] in each lane k of the mask, and lane k of v elsewhere, where memory is not read."""
-    vector = OF_ELEMENT[row.dtype]
+    vector = OF_MASK.get(mask)
+    if vector is None or ELEMENT[vector] != row.dtype:
+        return None
     common = common_type((vector, v))
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
@@ -116,13 +119,15 @@ def load_some(typingctx, row, j, mask, v):  # type: ignore[no-untyped-def]  # no
         rest = args[3] if args[3].type == wide else splat(builder, args[3], wide)
         return _masked(builder, "load", wide, builder.bitcast(pointer, wide.as_pointer()), _INT(4), args[2], rest)
 
-    return (vector(row, types.intp, mask, v), codegen) if common == vector and mask == MASK[vector] else None
+    return (vector(row, types.intp, mask, v), codegen) if common == vector else None
 
 
 @intrinsic
 def store_some(typingctx, row, j, mask, v):  # type: ignore[no-untyped-def]  # noqa: ARG001
     """row[j + k] = lane k of v, for the lanes of the mask."""
-    vector = OF_ELEMENT[row.dtype]
+    vector = OF_MASK.get(mask)
+    if vector is None or ELEMENT[vector] != row.dtype:
+        return None
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         wide = LLVM[vector]
@@ -130,7 +135,7 @@ def store_some(typingctx, row, j, mask, v):  # type: ignore[no-untyped-def]  # n
         _masked(builder, "store", wide, args[3], builder.bitcast(pointer, wide.as_pointer()), _INT(4), args[2])
         return context.get_dummy_value()
 
-    return (types.void(row, types.intp, mask, v), codegen) if v == vector and mask == MASK[vector] else None
+    return (types.void(row, types.intp, mask, v), codegen) if v == vector else None
 
 
 @intrinsic
@@ -182,3 +187,20 @@ def prefetch_row(array, i):
     step = LINE // array.itemsize
     for j in range(0, array.shape[1], step):
         _prefetch(array, i, j)
+
+
+@intrinsic
+def clear_rows(typingctx, array, start, stop):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """array[start:stop] = 0, of a C-contiguous two-dimensional array, at once: short rows are not worth a loop each."""
+    intp = types.intp
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        array, start, stop = args
+        kind = signature.args[0]
+        columns = cgutils.unpack_tuple(builder, context.make_array(kind)(context, builder, value=array).shape)[1]
+        pointer = element(context, builder, kind, array, [start, start.type(0)])
+        itemsize = start.type(get_itemsize(context, kind))
+        cgutils.memset(builder, pointer, builder.mul(builder.mul(builder.sub(stop, start), columns), itemsize), 0)
+        return context.get_dummy_value()
+
+    return types.void(array, intp, intp), codegen

@@ -11,9 +11,10 @@ import numpy as np
 
 from streamrnn._jit import apart, inlined, kernel
 
+from .across import total, widen_high, widen_low
 from .memory import load16
 from .numerics import bounded
-from .vector import LANES, fma, total, widen_high, widen_low
+from .vector import LANES, fma
 
 __all__ = ["layer_norm"]
 

@@ -23,8 +23,9 @@ import numpy.typing as npt
 
 from streamrnn._jit import kernel
 
+from .across import total, totals
 from .memory import load8, store8
-from .vector import LANES64, fma, less, only8, select, total, totals
+from .vector import LANES64, fma, less, only8, select
 
 __all__ = ["RANGES", "SETTINGS", "init", "learn", "packed", "predict", "unpack", "whole"]
 

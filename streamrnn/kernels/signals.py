@@ -1,8 +1,8 @@
 """What one sample does to the signals of its channels: their sizes, their envelopes, and the news that they make.
 
 The rules are in `score`. Nearly every sample of nearly every stream leaves nothing: it lies inside its envelopes. Such
-samples take a short way, eight channels at a time; whatever is new, missing or outside takes the long one, channel by
-channel. Where a channel may take either, both do the same arithmetic in the same order, so their bits agree.
+samples take a short way, four or eight channels at a time; whatever is new, missing or outside takes the long one,
+channel by channel. Where a channel may take either, both do the same arithmetic in the same order, so their bits agree.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import numpy as np
 
 from streamrnn._jit import fused
 
+from .across import widen_as
 from .memory import load_some, store_some
 from .quantum import guess
-from .vector import LANES64, bits, first8, first16, less, select, size_of, widen_low
+from .vector import LANES64, bits, first16, less, select, size_of
 
 __all__ = [
     "AGE",
@@ -125,7 +126,8 @@ BY_DAILY, BY_MISSING = 3, 4
 
 # A stream's row: its episode, the strongest signal of this sample, CHANNEL rows of one slot a channel, and DAY slots
 # more for each channel where the model knows the time of day.
-UP, QUIET, AGE, CAUSE, BOUND, SIDE, BEST, BEST_CAUSE, BEST_BOUND, BEST_SIDE, HEAD = range(11)
+UP, QUIET, AGE, CAUSE, BOUND, SIDE, BEST, BEST_CAUSE, BEST_BOUND, BEST_SIDE = range(10)
+HEAD = 16
 
 # A channel's slots, rows of `chan`. STRIDE is its usual step, an average. LEFT is 0, or the sample with which the value
 # left home, about the envelope that it had then, at HOME; negative where it left below. BACK counts the samples back.
@@ -151,16 +153,16 @@ _TINY = 1e-30
 
 
 @fused
-def calm(chan, j, x, forecast, signals, params):
-    """Take a sample of the channels j to j + 8 where it is no news; returns which those are, bit k for channel j + k.
+def calm(here, chan, j, x, forecast, signals, params):
+    """Take a sample of the channels from j on where it is no news; returns which those are, bit k for channel j + k.
 
-    chan float64 (CHANNEL, n) is the row's slots; x and forecast float32 (n,), the latter read where there are 3
-    signals. A channel is taken where all its signals are warm and inside their envelopes, it is neither in a gap nor
-    on its way home, and this is not its first move. The others are left as they were. Arithmetic as in `seen`.
+    `here` is the mask of those that there are, up to four or eight; chan float64 (CHANNEL, n) is the row's slots; x and
+    forecast float32 (n,), the latter read where there are 3 signals. A channel is taken where all its signals are warm
+    and inside their envelopes, it is neither in a gap nor on its way home, and this is neither its first move nor its
+    smallest. The others are left as they were. Arithmetic as in `seen`.
     """
-    here = first8(x.size - j)
     some = first16(min(x.size - j, LANES64))
-    value = widen_low(load_some(x, j, some, np.float32(0.0)))
+    value = widen_as(load_some(x, j, some, np.float32(0.0)), here)
     n = load_some(chan[SEEN], j, here, 0.0) + 1.0
     changes = load_some(chan[CHANGES], j, here, 0.0)
     quantum = load_some(chan[QUANTUM], j, here, 0.0)
@@ -168,18 +170,19 @@ def calm(chan, j, x, forecast, signals, params):
     moved = less(0.0, step)
     # From 1 / LEVEL_RATE samples on the level's rate is that and no longer 1 / n.
     fit = here & less(signals * params[_WARMUP], n) & less(1.0, n * params[_LEVEL_RATE])
+    fit = fit & ~(moved & (less(changes, 1.0) | less(step, quantum))) & ~less(0.0, load_some(chan[GAP], j, here, 0.0))
     left = size_of(load_some(chan[LEFT], j, here, 0.0))
-    # A channel that left home and is still away needs nothing; see `_comes_home`.
-    away = less(value, load_some(chan[HOME], j, here, 0.0)) | less(load_some(chan[HOME + 1], j, here, 0.0), value)
-    fit = fit & ~(less(0.0, left) & (~away | less(left + left, n)))
-    fit = fit & ~(moved & less(changes, 1.0)) & ~less(0.0, load_some(chan[GAP], j, here, 0.0))
+    if bits(less(0.0, left)) != 0:
+        # A channel that left home and is still away needs nothing; see `_comes_home`.
+        away = less(value, load_some(chan[HOME], j, here, 0.0)) | less(load_some(chan[HOME + 1], j, here, 0.0), value)
+        fit = fit & ~(less(0.0, left) & (~away | less(left + left, n)))
     stride = load_some(chan[STRIDE], j, here, 0.0)
     stride = stride + (step - stride) * params[_LEVEL_RATE]
     level = load_some(chan[LEVEL_AT], j, here, 0.0)
     level = level + (value - level) * params[_LEVEL_RATE]
     error = value - value
     if signals == SIGNAL:
-        error = value - widen_low(load_some(forecast, j, some, np.float32(0.0)))
+        error = value - widen_as(load_some(forecast, j, some, np.float32(0.0)), here)
     residual = load_some(chan[RESIDUAL_AT], j, here, 0.0)
     residual = residual + (error - residual) * params[_RESIDUAL_RATE]
     low0 = load_some(chan[VALUE_AT + 1], j, here, 0.0)
@@ -196,7 +199,6 @@ def calm(chan, j, x, forecast, signals, params):
     store_some(chan[SEEN], j, fit, n)
     store_some(chan[CHANGES], j, fit, select(moved, changes + 1.0, changes))
     store_some(chan[STRIDE], j, fit, stride)
-    store_some(chan[QUANTUM], j, fit, select(moved & less(step, quantum), step, quantum))
     fade0 = (high0 - low0) * params[_FORGET]
     fade1 = (high1 - low1) * params[_FORGET]
     fade2 = (high2 - low2) * params[_FORGET]

@@ -2,9 +2,10 @@
 
 A loop that LLVM vectorises by itself depends on its opinion of the loop, and gets the vector width that it prefers for
 a CPU, which is half of what there is on many. A `Vec16` is an explicit `<16 x float>`, a `Vec8` a `<8 x double>`: one
-register where the CPU has registers of that size, and split by LLVM where it has not. Each lane is rounded as a scalar
-is, so one function written with the operations below gives the same bits for a number and for each lane of a vector;
-kernels use vectors for as long as whole vectors of elements remain, and scalars or a part of a vector for the rest.
+register where the CPU has registers of that size, and split by LLVM where it has not; a `Vec4` is half a `Vec8`. Each
+lane is rounded as a scalar is, so one function written with the operations below gives the same bits for a number and
+for each lane of a vector; kernels use vectors for as long as whole vectors of elements remain, and scalars or a part of
+a vector for the rest.
 
     fma(a, b, c)                           a b + c with a single rounding
     least(a, b), most(a, b), size_of(a), select_less(a, b, yes, no)    see each
@@ -14,9 +15,9 @@ and, for the lanes of a vector that differ,
 
     less(a, b)                             a mask: in which lanes a < b; masks know &, | and ~
     select(mask, yes, no)                  lane by lane
-    first16(n), first8(n), only8(n)        the mask of the first n lanes, or of lane n alone
+    first16(n), first8(n), first4(n)       the mask of the first n lanes
+    only8(n)                               the mask of lane n alone
     bits(mask)                             the mask as an integer, lane 0 the lowest bit
-    total(v), totals(a, b, ..., h)         the sum of a Vec8's lanes, always in the same order; those of eight at once
 
 Vectors come from memory and go back to it by `memory.load16` and its like.
 """
@@ -37,10 +38,13 @@ __all__ = [
     "LLVM",
     "MASK",
     "OF_ELEMENT",
+    "OF_MASK",
     "VECTOR",
+    "Mask",
     "bits",
     "common_type",
     "emit_fma",
+    "first4",
     "first8",
     "first16",
     "fma",
@@ -53,13 +57,10 @@ __all__ = [
     "select_less",
     "size_of",
     "splat",
-    "total",
-    "totals",
     "type_name",
+    "vec4",
     "vec8",
     "vec16",
-    "widen_high",
-    "widen_low",
     "with_sign",
 ]
 
@@ -78,12 +79,13 @@ class Mask(types.Type):
     """The type of a choice of lanes."""
 
 
-vec16, vec8 = Vector("Vec16"), Vector("Vec8")
-# By type: LLVM's type, the vector of a number, the number of a vector, the mask of a vector, and LLVM's of a mask.
-LLVM = {vec16: VECTOR, vec8: VECTOR64}
+vec16, vec8, vec4 = Vector("Vec16"), Vector("Vec8"), Vector("Vec4")
+# By type: LLVM's type, the usual vector of a number, the number of a vector, its mask, the reverse, and LLVM's mask.
+LLVM = {vec16: VECTOR, vec8: VECTOR64, vec4: ir.VectorType(_DOUBLE, 4)}
 OF_ELEMENT = {types.float32: vec16, types.float64: vec8}
-ELEMENT = {v: e for e, v in OF_ELEMENT.items()}
-MASK = {vec16: Mask("Mask16"), vec8: Mask("Mask8")}
+ELEMENT = {vec16: types.float32, vec8: types.float64, vec4: types.float64}
+MASK = {vec16: Mask("Mask16"), vec8: Mask("Mask8"), vec4: Mask("Mask4")}
+OF_MASK = {mask: vector for vector, mask in MASK.items()}
 BITS = {MASK[v]: ir.VectorType(ir.IntType(1), LLVM[v].count) for v in LLVM}
 
 
@@ -323,6 +325,9 @@ first16 = _chooser(vec16, "<")
 first8 = _chooser(vec8, "<")
 """The mask of the first n lanes of a Vec8."""
 
+first4 = _chooser(vec4, "<")
+"""The mask of the first n lanes of a Vec4."""
+
 only8 = _chooser(vec8, "==")
 """The mask of lane n alone of a Vec8."""
 
@@ -337,64 +342,3 @@ def _inverted(mask):  # type: ignore[no-untyped-def]
     if isinstance(mask, Mask):
         return lambda mask: _not(mask)  # noqa: PLW0108 - Numba compiles the lambda
     return None
-
-
-def _pick(builder, a, b, lanes):  # type: ignore[no-untyped-def]
-    """Lanes of a, and from a.count on of b."""
-    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_INT, len(lanes)), lanes))
-
-
-@intrinsic
-def total(typingctx, v):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """The sum of a Vec8's lanes: ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)), on every machine."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
-        v = args[0]
-        while v.type.count > 1:
-            half = v.type.count // 2
-            low, high = (_pick(builder, v, v, list(range(k, k + half))) for k in (0, half))
-            v = builder.fadd(low, high)
-        return builder.extract_element(v, _INT(0))
-
-    return (types.float64(v), codegen) if v == vec8 else None
-
-
-@intrinsic
-def totals(typingctx, a, b, c, d, e, f, g, h):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """A Vec8 of the totals of eight of them, each summed in the order of `total`, at the price of three."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
-        def halves(vectors, low):  # type: ignore[no-untyped-def]
-            """Add the lanes `low` of each pair of vectors to their neighbours, two vectors to one."""
-            n = len(vectors) // 2
-            high = [k + n for k in low]
-            pairs = zip(vectors[:n], vectors[n:], strict=True)
-            return [builder.fadd(_pick(builder, x, y, low), _pick(builder, x, y, high)) for x, y in pairs]
-
-        vectors = halves(list(args), [0, 1, 2, 3, 8, 9, 10, 11])
-        vectors = halves(vectors, [0, 1, 8, 9, 4, 5, 12, 13])
-        return halves(vectors, [0, 8, 2, 10, 4, 12, 6, 14])[0]
-
-    kinds = (a, b, c, d, e, f, g, h)
-    return (vec8(*kinds), codegen) if set(kinds) == {vec8} else None
-
-
-def _widened(start):  # type: ignore[no-untyped-def]
-    @intrinsic
-    def widen(typingctx, v):  # type: ignore[no-untyped-def]  # noqa: ARG001
-        """Eight neighbouring lanes of a Vec16 in double precision."""
-
-        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
-            lanes = ir.Constant(ir.VectorType(_INT, LANES64), list(range(start, start + LANES64)))
-            return builder.fpext(builder.shuffle_vector(args[0], args[0], lanes), VECTOR64)
-
-        return (vec8(v), codegen) if v == vec16 else None
-
-    return widen
-
-
-widen_low = _widened(0)
-"""Lanes 0 to 7 of a Vec16 as a Vec8."""
-
-widen_high = _widened(LANES64)
-"""Lanes 8 to 15."""
