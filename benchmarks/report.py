@@ -82,16 +82,21 @@ def ratios(peers: Results) -> str:
     """How many times longer each peer takes than ours, by hidden size."""
     lines = []
     sizes = sorted({r["hidden"] for r in peers["rows"] if "hidden" in r})
-    for question, ours in (("single", "streamrnn engine.step"), ("many", "streamrnn step_many")):
+    compared = (
+        ("single", "streamrnn engine.step", ""),
+        ("many", "streamrnn step_many, no detector", ", no detector"),
+        ("many", "streamrnn step_many", ", with score"),
+    )
+    for question, ours, how in compared:
         mine = {r["hidden"]: r["median"] for r in rows(peers, question, name=ours)}
         theirs = [r for r in rows(peers, question) if not r["name"].startswith("streamrnn")]
         for name in dict.fromkeys(r["name"] for r in theirs):
             at = {r["hidden"]: r["median"] / mine[r["hidden"]] for r in theirs if r["name"] == name}
             streams = theirs[0]["streams"]
-            lines.append([f"{name}, {streams:,}", *(f"{at[h]:.2f}x" if h in at else "" for h in sizes)])
+            lines.append([f"{name}, {streams:,}{how}", *(f"{at[h]:.2f}x" if h in at else "" for h in sizes)])
         best = {h: min((r["median"] for r in theirs if r["hidden"] == h), default=0) for h in mine}
         cells = (f"**{best[h] / mine[h]:.2f}x**" if best.get(h) else "" for h in sizes)
-        lines.append([f"**the best of them, {theirs[0]['streams']:,}**", *cells] if theirs else [])
+        lines.append([f"**the best of them, {theirs[0]['streams']:,}{how}**", *cells] if theirs else [])
     return markdown(["peer, streams", *(f"H={h}" for h in sizes)], [line for line in lines if line])
 
 
