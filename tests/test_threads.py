@@ -105,6 +105,20 @@ def test_an_error_in_any_thread_is_raised_when_all_have_ended():
     assert sorted(crew.run(share, [(k,) for k in range(3)])) == [0, 1, 2]
 
 
+def test_a_crew_rests_where_others_take_longer_than_one_would():
+    def share(seconds):
+        time.sleep(seconds)
+
+    crew = Crew(2)
+    assert crew.pays()
+    crew.run(share, [(0.001,), (0.1,)])
+    assert [crew.pays() for _ in range(3)] == [False, True, True]
+    crew.run(share, [(0.001,), (0.1,)])
+    assert [crew.pays() for _ in range(4)] == [False] * 3 + [True]
+    crew.run(share, [(0.1,), (0.001,)])
+    assert crew.pays()
+
+
 def test_a_number_of_threads_is_checked():
     with pytest.raises(Exception, match="threads is 0"):
         Engine(MODELS["gru"], threads=0)
