@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any
 
+from ..errors import ConfigError
+
 __all__ = ["Crew"]
 
 LONGEST_REST = 256
@@ -41,7 +43,10 @@ def _dismiss(queues: Sequence[SimpleQueue[_Task | None]]) -> None:
 
 
 class Crew:
-    """`size` threads, the caller's included. The others end when the crew is no longer referred to."""
+    """`size` threads, the caller's included. The others end when the crew is no longer referred to.
+
+    Raises ConfigError where the system does not let so many start.
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -49,9 +54,16 @@ class Crew:
         self._done: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
         self._queues: list[SimpleQueue[_Task | None]] = [SimpleQueue() for _ in range(size - 1)]
         for k, tasks in enumerate(self._queues):
-            threading.Thread(
+            thread = threading.Thread(
                 target=_work, args=(tasks, self._done), name=f"streamrnn-shard-{k + 1}", daemon=True
-            ).start()
+            )
+            try:
+                thread.start()
+            except RuntimeError:
+                _dismiss(self._queues[:k])
+                raise ConfigError(
+                    f"threads is {size}, of which this system let {k + 1} run; lower threads, or raise its limit"
+                ) from None
         weakref.finalize(self, _dismiss, self._queues)
 
     def pays(self) -> bool:
