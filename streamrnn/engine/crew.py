@@ -1,10 +1,10 @@
 """Threads that step shards of streams side by side.
 
 A kernel releases the interpreter's lock, so plain threads do. The caller takes the first share itself; each other share
-goes to a thread that waits for it. Handing over takes some ten microseconds, so small bursts are better off alone; and where
-the processors are busy with something else, a share may wait for milliseconds until one of them is free. So the crew
-measures: after a round that one thread alone would have finished sooner it rests for some rounds, more with each such
-round, and then tries again.
+goes to a thread that waits for it. Handing over takes some ten microseconds, so small bursts are better off alone; and
+where the processors are busy with something else, a share may wait for milliseconds until one of them is free. So the
+crew measures: after a round that one thread alone would have finished sooner it rests for some rounds, more with each
+such round, and then tries again.
 """
 
 from __future__ import annotations
