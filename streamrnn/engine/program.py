@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn._jit import kernel
+from streamrnn.errors import ModelError
 from streamrnn.kernels import normalise, rls, score
 from streamrnn.kernels.product import STREAMS, pack, padded, padded_bias
 from streamrnn.kernels.vector import LANES
@@ -256,6 +257,8 @@ def _row(model: Model, i: int, layout: Layout, place: Callable[[npt.NDArray[np.f
 def build_program(model: Model, ring: int) -> Program:
     """Pack a model's weights and write down where each part of the arithmetic finds its numbers."""
     spec, layout = model.spec, make_layout(model.spec)
+    if spec.format > 2:
+        raise ModelError("a model with an embedding, a horizon or a spread can be read and written, but not run yet")
     chunks: list[np.ndarray] = []
     used = 0
 
