@@ -79,7 +79,7 @@ def _described(raw: Model, metadata: Metadata, provenance: Mapping[str, Any]) ->
     """The model with its metadata."""
     spec, arrays = raw.spec, dict(raw.arrays)
     head = metadata.head or spec.head
-    if spec.head == "classify" and head != "classify":
+    if spec.head == "classify" and head not in ("classify", "forecast" if spec.tokens else "classify"):
         raise SourceError(f"the source ends in softmax, so its head is 'classify'; {head!r} was asked for")
     normaliser = spec.normaliser
     if (metadata.mean is None) != (metadata.scale is None):
