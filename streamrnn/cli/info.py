@@ -66,7 +66,12 @@ def _measured(model: Any) -> dict[str, float]:
 
     engine = Engine(model, capacity=SAMPLE_STREAMS)
     handles = engine.handles([f"s{i}" for i in range(SAMPLE_STREAMS)])
-    X = np.random.default_rng(0).normal(size=(SAMPLE_STREAMS, model.spec.n_in)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    tokens = model.spec.tokens
+    given = (
+        rng.integers(0, tokens, (SAMPLE_STREAMS, 1)) if tokens else rng.normal(size=(SAMPLE_STREAMS, model.spec.n_in))
+    )
+    X = given.astype(np.float32)
     one, x = int(handles[0]), X[0]
 
     def timed(call: Any, samples: int) -> float:

@@ -123,8 +123,8 @@ class _Graph:
         shape = self._shape(self._inputs[0])
         if self._tokens is not None and len(shape) not in (2, 3):
             raise SourceError(
-                f"input {self._inputs[0].name!r} is {np.dtype(self._tokens).name.upper()} of shape {shape[:-1]}; tokens are "
-                "(batch, time) in either order, one a step, and other inputs float32"
+                f"input {self._inputs[0].name!r} is {np.dtype(self._tokens).name.upper()} of shape {shape[:-1]}; "
+                "tokens are (batch, time) in either order, one a step, and other inputs float32"
             )
         if len(shape) not in (2, 3) or not shape[-1]:
             raise SourceError(
