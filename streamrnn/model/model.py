@@ -150,7 +150,8 @@ class Model:
         The result is run against the original for 1,000 steps unless `check` is off; provenance["parity"] says the
         largest difference, and above `tolerance` a SourceError is raised, as for what cannot be read. `order` names the
         modules one after the other where that is not clear, `nonlinearity` the activation of an nn.RNN in a state dict.
-        `metadata` is what a network does not say: features, units, head, mean, scale, detector (importers.Metadata).
+        `metadata` is what a network does not say: features, units, head, horizon, spread, mean, scale, detector
+        (importers.Metadata).
         """
         from .importers import finish, torch  # noqa: PLC0415 - only who imports pays for it
 

@@ -23,7 +23,7 @@ from .layers import (
     layer_to_json,
 )
 
-__all__ = ["FORMAT", "HEADS", "ModelSpec", "array_shapes"]
+__all__ = ["FORMAT", "HEADS", "QUANTILES", "ModelSpec", "array_shapes"]
 
 FORMAT: Final = 3
 """Latest version of the file format that is read and written; a model that an older one can hold is written as that.
