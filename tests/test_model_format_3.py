@@ -62,6 +62,13 @@ def test_outputs_have_names():
     assert SPECS["tokens classified"].outputs == ("y0", "y1", "y2")
 
 
+def test_a_description_names_outputs():
+    models = {name: Model(spec, random_weights(spec, seed=1)).describe() for name, spec in SPECS.items()}
+    assert models["gaussian"]["outputs"] == ["hr", "spo2", "hr_sd", "spo2_sd"]
+    assert (models["quantile"]["horizon"], models["quantile"]["quantiles"]) == (2, [0.025, 0.975])
+    assert (models["tokens"]["outputs"], models["tokens"]["tokens"]) == ([], 11)
+
+
 def test_an_embedding_is_a_table():
     assert random_weights(SPECS["tokens"], seed=1)["weight_l0"].shape == (11, 4)
     assert str(EmbeddingSpec(11, 4)) == "embedding of 11 tokens -> 4"

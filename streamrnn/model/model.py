@@ -267,6 +267,8 @@ class Model:
             "spread": spec.spread,
             "quantiles": list(spec.quantiles),
             "tokens": spec.tokens,
+            # Those of tokens are p0, p1, ..., as many as there are.
+            "outputs": [] if spec.tokens else list(spec.outputs),
             "detector": {k: spec.detector.get(k, v) for k, v in SETTINGS.items() if k in _ranges(spec)},
             "learning": {**rls.SETTINGS, **spec.learning} if spec.readout == "online" else {},
             "parameters": self.parameters,
