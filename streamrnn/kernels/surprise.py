@@ -37,7 +37,7 @@ SETTINGS = MappingProxyType(
 RANGES = MappingProxyType(
     {
         "surprise_rate": (1e-6, 1.0),
-        "surprise_mean": (0.0, 1e6),
+        "surprise_mean": (-126.0, 126.0),  # surprise itself is from 0 to 126
         "surprise_scale": (1e-6, 1e6),
     }
 )
@@ -49,6 +49,8 @@ BY_SURPRISE = 5
 
 # A stream's row: its episode as every stream has it, then d, and whether an episode outlasted its flag.
 _AVERAGE, _LASTING, SIZE = HEAD, HEAD + 1, HEAD + 2
+
+_MOST = 1e6  # the highest score, as of any stream
 
 _LEAST = 2.0**-126
 """A probability counts for at least so much: 126 bits, and nothing is infinite."""
@@ -89,7 +91,7 @@ def judge(p, has_forecast, row, params, i, score, flag, edge, cause):
     if has_forecast:
         bits = -log2(max(np.float64(p), _LEAST))
         row[_AVERAGE] += params[_RATE] * ((bits - params[_MEAN]) - row[_AVERAGE])
-    strength = max(row[_AVERAGE], 0.0) / params[_SCALE]
+    strength = min(max(row[_AVERAGE], 0.0) / params[_SCALE], _MOST)
     if strength < params[RELEASE] * params[THRESHOLD]:
         row[_LASTING] = 0.0
     row[BEST] = 0.0 if row[_LASTING] != 0.0 and row[UP] == 0.0 else strength
