@@ -20,7 +20,7 @@ def one_token(x: npt.ArrayLike, n_tokens: int) -> npt.NDArray[np.float32]:
     >>> one_token(17, 256)
     array([17.], dtype=float32)
     """
-    return _checked(x, n_tokens, ((), (1,)), f"x is {x!r:.60}; it must be one token").reshape(1)
+    return _checked(x, n_tokens, ((), (1,)), "x", "one token").reshape(1)
 
 
 def tokens_of(X: npt.ArrayLike, n_tokens: int) -> npt.NDArray[np.float32]:
@@ -29,20 +29,21 @@ def tokens_of(X: npt.ArrayLike, n_tokens: int) -> npt.NDArray[np.float32]:
         n = (np.shape(X) or (-1,))[0]
     except ValueError:  # ragged
         n = -1
-    return _checked(X, n_tokens, ((n,), (n, 1)), f"X is {X!r:.60}; it must be n tokens")
+    return _checked(X, n_tokens, ((n,), (n, 1)), "X", "n tokens")
 
 
 def _checked(
-    x: npt.ArrayLike, n_tokens: int, shapes: tuple[tuple[int, ...], ...], what: str
+    x: npt.ArrayLike, n_tokens: int, shapes: tuple[tuple[int, ...], ...], name: str, what: str
 ) -> npt.NDArray[np.float32]:
     """Whole numbers from 0 to n_tokens - 1 of one of the shapes, as float32 (n, 1)."""
-    remedy = f"each an integer from 0 to {n_tokens - 1}, none missing"
     try:
         found = np.asarray(x)
-    except (ValueError, OverflowError):
-        raise BadToken(f"{what}, {remedy}") from None
-    if found.dtype.kind not in _NUMBERS or found.shape not in shapes:
-        raise BadToken(f"{what}, {remedy}")
+        fits = found.dtype.kind in _NUMBERS and found.shape in shapes
+    except (ValueError, OverflowError):  # ragged
+        fits = False
+    if not fits:
+        remedy = f"each an integer from 0 to {n_tokens - 1}, none missing"
+        raise BadToken(f"{name} is {x!r:.60}; it must be {what}, {remedy}")
     # Written so that a NaN is wrong.
     wrong = ~((found >= 0) & (found < n_tokens) & (found == np.floor(found)))
     if wrong.any():
