@@ -8,7 +8,8 @@
     │   ├── TooLarge          too_large
     │   ├── WrongWidth        wrong_width
     │   ├── NotFinite         not_finite
-    │   └── BadTime           bad_time
+    │   ├── BadTime           bad_time
+    │   └── BadToken          bad_token
     ├── ModelError            bad_model        a model file or specification is wrong
     │   └── SourceError       bad_source       a network of another library cannot be brought over
     ├── StateError            bad_state        a saved stream state does not fit
@@ -28,6 +29,7 @@ __all__ = [
     "BadId",
     "BadRequest",
     "BadTime",
+    "BadToken",
     "BadTopic",
     "ConfigError",
     "InputError",
@@ -84,6 +86,10 @@ class NotFinite(InputError):
 
 class BadTime(InputError):
     code = "bad_time"
+
+
+class BadToken(InputError):
+    code = "bad_token"
 
 
 class ModelError(StreamRNNError, ValueError):

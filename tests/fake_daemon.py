@@ -9,7 +9,7 @@ from types import TracebackType
 
 import zmq
 
-from streamrnn.wire.messages import Block, Limits, Sample, decode_ingest
+from streamrnn.wire.messages import DEFAULT_LIMITS, Block, Limits, Sample, decode_ingest
 
 ANY = "tcp://127.0.0.1:*"
 
@@ -17,7 +17,14 @@ ANY = "tcp://127.0.0.1:*"
 class FakeDaemon:
     """Binds ingest, outputs and control to ports of its own, or to the ports of one that went away."""
 
-    def __init__(self, ingest: str = ANY, outputs: str = ANY, topics: tuple[bytes, ...] = (b"in/", b"block/")) -> None:
+    def __init__(
+        self,
+        ingest: str = ANY,
+        outputs: str = ANY,
+        topics: tuple[bytes, ...] = (b"in/", b"block/"),
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self.limits = limits
         self.context = zmq.Context()
         self.sub = self.context.socket(zmq.SUB)
         for topic in topics:
@@ -40,7 +47,7 @@ class FakeDaemon:
             left = round(1000 * (end - time.monotonic()))
             assert left > 0, f"{len(taken)} of {n} messages came"
             if self.sub.poll(left):
-                taken.append(decode_ingest(self.sub.recv_multipart(), Limits(), time.time_ns()))
+                taken.append(decode_ingest(self.sub.recv_multipart(), self.limits, time.time_ns()))
         return taken
 
     def meanwhile(self, action: Callable[[], object], n: int) -> list[Sample | Block]:

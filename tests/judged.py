@@ -18,21 +18,22 @@ def calm(n, channels=1, seed=0):
 
 
 @kernel
-def score_all(long_way, X, missing, Y, has_forecast, T, row, params, scores, flags, edges, causes):
+def score_all(long_way, X, missing, Y, first, T, row, params, scores, flags, edges, causes):
     for i in range(X.shape[0]):
         n_missing = np.int64(long_way)
         for j in range(X.shape[1]):
             n_missing += missing[i, j]
-        score(X[i], missing[i], n_missing, Y[i], has_forecast, T[i], row, params, i, scores, flags, edges, causes)
+        score(X[i], missing[i], n_missing, Y[i], i >= first, T[i], row, params, i, scores, flags, edges, causes)
 
 
 class Judged:
     """What the detector made of the samples X (n, channels), NaN missing, their forecasts Y and times T (ns).
 
-    `long_way` keeps every channel from the short way that most samples take.
+    `long_way` keeps every channel from the short way that most samples take. The first `without` samples have no
+    forecast.
     """
 
-    def __init__(self, X, Y=None, T=None, long_way=False, **changed):
+    def __init__(self, X, Y=None, T=None, long_way=False, without=0, **changed):
         X = np.array(X, np.float32, ndmin=2, copy=True)
         X = X.T.copy() if X.shape[0] == 1 else X
         n, channels = X.shape
@@ -47,7 +48,7 @@ class Judged:
         assert len(params) == len(SETTINGS), changed
         T = np.zeros(n, np.int64) if T is None else np.asarray(T, np.int64)
         out = self.score, self.flag, self.edge, self.cause
-        score_all(long_way, X, missing, forecast, Y is not None, T, self.row, params, *out)
+        score_all(long_way, X, missing, forecast, n if Y is None else without, T, self.row, params, *out)
 
     @property
     def raised(self):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from streamrnn import Model
-from streamrnn.model import ActivationSpec, DenseSpec, LayerSpec, ModelSpec, NormSpec
+from streamrnn.model import ActivationSpec, DenseSpec, EmbeddingSpec, LayerSpec, ModelSpec, NormSpec
 from streamrnn.model.weights import random_weights
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
@@ -14,7 +16,7 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from cases import CELLS, Case, samples
 from cases import PARITY as CASES
 
-__all__ = ["CASES", "CELLS", "FORMS", "case_id", "form", "network", "samples"]
+__all__ = ["CASES", "CELLS", "FORMS", "case_id", "forecaster", "form", "network", "samples", "speaker"]
 
 
 def case_id(case: Case) -> str:
@@ -62,3 +64,28 @@ def form(name, seed=0):
     layers, readout = FORMS[name]
     spec = ModelSpec(3, 2 if readout else layers[-1].width, layers, readout="linear" if readout else "none")
     return Model(spec, random_weights(spec, seed))
+
+
+def forecaster(spread="none", n=3, horizon=1, normaliser="fixed", seed=0, scale=2.0, **more):
+    """A random forecaster of n channels, whose units are far from the network's own."""
+    wide = {"none": 1, "gaussian": 2, "quantile": 3}[spread]
+    layers = (LayerSpec("gru", n, 21),)
+    spec = ModelSpec(n, wide * n, layers, "forecast", normaliser=normaliser, horizon=horizon, spread=spread, **more)
+    arrays = random_weights(spec, seed)
+    arrays["readout.weight"] *= 3
+    if normaliser == "fixed":
+        arrays |= {"normaliser.mean": 0.25 * np.arange(n), "normaliser.scale": scale + np.arange(n)}
+    return Model(spec, {name: np.asarray(a, np.float32) for name, a in arrays.items()})
+
+
+def speaker(n_tokens=37, head="forecast", n_out=None, horizon=1, readout="linear", seed=0, **detector):
+    """A random network of tokens, sure enough of itself to be surprised."""
+    layers = [EmbeddingSpec(n_tokens, 9), LayerSpec("lstm", 9, 20)]
+    if readout == "none":
+        layers.append(DenseSpec(20, n_out or n_tokens, "softmax"))
+    spec = ModelSpec(1, n_out or n_tokens, tuple(layers), head, readout=readout, horizon=horizon, detector=detector)
+    arrays = random_weights(spec, seed)
+    for name in ("weight_l0", "readout.weight", "weight_l2"):
+        if name in arrays:
+            arrays[name] *= np.float32(5)
+    return Model(spec, arrays)

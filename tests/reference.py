@@ -68,6 +68,29 @@ def layer_norm(x, weight, bias, epsilon):
     return (x - x.mean()) / np.sqrt(x.var() + epsilon) * weight + bias
 
 
+def squareplus(a):
+    """(a + sqrt(a^2 + 4)) / 2, for a < 0 by the form that does not cancel."""
+    root = np.sqrt(a * a + 4)
+    return np.where(a < 0, 2 / (root + np.abs(a)), (a + root) / 2)
+
+
+def spread_of(raw, n, mean=0.0, scale=1.0):
+    """A forecast and its spread from all m, all a and, for quantiles, all b of n channels."""
+    m, a, *b = np.split(np.asarray(raw, np.float64), len(raw) // n)
+    if not b:
+        return np.concatenate([m * scale + mean, squareplus(a) * scale])
+    return np.concatenate([part * scale + mean for part in (m, m - squareplus(a), m + squareplus(b[0]))])
+
+
+def surprise_scores(p, rate, mean, scale):
+    """Scores of tokens to which forecasts gave the probabilities p, NaN where there was none."""
+    d, scores = 0.0, []
+    for bits in -np.log2(np.maximum(np.asarray(p, np.float64), 2.0**-126)):
+        d += 0.0 if np.isnan(bits) else rate * (bits - mean - d)
+        scores.append(max(d, 0.0) / scale)
+    return np.array(scores)
+
+
 class Network:
     """A chain of layers and a readout. `layers` are plain values: a cell's name, or a layer as a model file has it.
 
@@ -95,6 +118,8 @@ class Network:
 
     def _stateless(self, i, layer, x):
         weight, bias = self.arrays.get(f"weight_l{i}"), self.arrays.get(f"bias_l{i}")
+        if layer["kind"] == "embedding":
+            return weight[int(x[0])]
         if layer["kind"] == "layer_norm":
             return layer_norm(x, weight, bias, layer["epsilon"])
         return ACTIVATIONS[layer["activation"]](x if weight is None else weight @ x + bias)

@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import CELLS, FORMS, form, samples
+from networks import CELLS, FORMS, forecaster, form, samples, speaker
 
 from streamrnn import Engine, Model
 
 N_IN = 3
-KINDS = (*CELLS, "adaptive", "forecast", "lstm_proj", "gru_before", "dense")
+KINDS = (*CELLS, "adaptive", "forecast", "quantile", "lstm_proj", "gru_before", "dense")
 OTHERS = tuple(name for name in FORMS if name not in KINDS)
 
 
@@ -34,6 +34,8 @@ def make(kind: str) -> Model:
         return Model.random("lstm", n_in=N_IN, hidden=(9, 14), seed=2, head="forecast")
     if kind in FORMS:
         return form(kind, seed=2)
+    if kind == "quantile":
+        return forecaster("quantile", n=N_IN, horizon=7, seed=2)
     return Model.random(kind, n_in=N_IN, hidden=(19, 8), n_out=5, seed=2)
 
 
@@ -157,6 +159,9 @@ def digest() -> str:
         ids = [f"s{i % 37}" for i in range(300)]
         result = Engine(model, capacity=40).step_many(ids, x)
         out.update(result.y.tobytes() + result.score.tobytes() + result.flag.tobytes())
+    tokens = np.random.default_rng(0).integers(0, 37, 300)
+    result = Engine(speaker(), capacity=1).step_many(["s"] * 300, tokens)
+    out.update(result.y.tobytes() + result.score.tobytes() + result.flag.tobytes())
     for kind in CELLS:
         model = Model.random(kind, n_in=4, hidden=100, n_out=3, seed=1)
         out.update(Engine(model, capacity=1).step_many(["s"] * 50, samples(50, 4, 1)).y.tobytes())

@@ -13,8 +13,9 @@ import pytest
 import zmq
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import speaker
 from pumps import PATHS, Bench, timeless
-from traffic import traffic
+from traffic import token_traffic, traffic
 
 from streamrnn.engine import Engine
 from streamrnn.errors import ConfigError
@@ -26,6 +27,7 @@ from streamrnn.transport.native import Library, find_library
 from streamrnn.transport.outlet import Outlet
 from streamrnn.wire.messages import Limits, encode_sample, sample_topic
 
+SPEAKER = speaker(37, seed=1, surprise_mean=4.0, surprise_scale=0.5, hold=2)
 LSTM = Model.random(cell="lstm", n_in=2, hidden=8, n_out=3, seed=1)
 DATA = Path(os.environ.get("STREAMRNN_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 LIMITS = Limits(max_message=3000, max_width=8, max_block=40, max_depth=4, max_skipped=30)
@@ -34,6 +36,11 @@ LIMITS = Limits(max_message=3000, max_width=8, max_block=40, max_depth=4, max_sk
 def fixed(**options):
     """Streams of one width; few may live at once."""
     return Fleet(lambda n_in: Engine(LSTM, 4, **options), 2, 8)
+
+
+def tokens(**options):
+    """Streams of tokens."""
+    return Fleet(lambda n_in: Engine(SPEAKER, 4, **options), 1, 8)
 
 
 def learned(**options):
@@ -72,6 +79,18 @@ def test_both_paths_publish_the_same_bytes(make, messages):
     assert_same(make, messages)
 
 
+@given(token_traffic())
+@settings(max_examples=150, deadline=None)
+def test_both_paths_publish_the_same_bytes_for_tokens(messages):
+    assert_same(tokens, messages)
+
+
+@given(token_traffic(), st.sampled_from([1, 2, 5]))
+@settings(max_examples=50, deadline=None)
+def test_what_is_published_of_tokens_does_not_depend_on_where_bursts_are_cut(messages, limit):
+    test_what_is_published_does_not_depend_on_where_bursts_are_cut.hypothesis.inner_test(tokens, messages, limit)
+
+
 @pytest.mark.parametrize("make", [fixed, learned])
 @given(traffic(), st.sampled_from([1, 2, 5]))
 @settings(max_examples=150, deadline=None)
@@ -86,7 +105,7 @@ def test_the_traffic_is_worth_comparing():
     seen = set()
 
     @given(traffic())
-    @settings(max_examples=300, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=500, deadline=None, database=None, derandomize=True)
     def run(messages):
         for topic, body in published(learned, messages, "compiled")[0]:
             kind = topic.split(b"/")[0]
@@ -96,6 +115,40 @@ def test_the_traffic_is_worth_comparing():
     run()
     assert seen >= {b"out", b"block", b"created", b"evicted", b"gap", b"late", b"duplicate", b"reset"}
     assert seen >= {"malformed", "wrong_width", "not_finite", "bad_time", "bad_topic", "bad_id"}
+
+
+def test_the_traffic_of_tokens_is_worth_comparing():
+    seen, accepted = set(), 0
+
+    @given(token_traffic())
+    @settings(max_examples=400, deadline=None, database=None, derandomize=True)
+    def run(messages):
+        nonlocal accepted
+        for topic, body in published(tokens, messages, "compiled")[0]:
+            accepted += topic[:4] == b"out/"
+            seen.add(topic.split(b"/")[0])
+            seen.update(code.decode() for code in re.findall(rb"\xa4code.([a-z_]+)", body))
+
+    run()
+    assert seen >= {b"out", b"block", b"flag", "malformed", "bad_token", "bad_time", "bad_topic", "wrong_width"}
+    assert accepted > 100
+
+
+def test_blocks_of_tokens_larger_than_bursts():
+    x = np.random.default_rng(0).integers(0, 37, 3000).tolist()
+    ids = [f"s{i % 70}" for i in range(1000)]
+    messages = [
+        [b"block/", msgpack.packb({"ids": named, "x": x[start : start + 1000]})]
+        for start in range(0, 3000, 1000)
+        for named in (ids, "one")
+    ]
+    frames = assert_same(lambda: Fleet(lambda n_in: Engine(SPEAKER, 100), 1, 64), messages, Limits())
+    answers = [body for topic, body in frames if topic == b"block/"]
+    assert len(answers) == 6
+    # They are what the engine says of those tokens.
+    y = Engine(SPEAKER, 1).step_many(["one"] * 3000, x).y.astype("<f4")
+    for k in range(3):
+        assert y[1000 * k : 1000 * (k + 1)].tobytes() in answers[2 * k + 1]
 
 
 def test_real_vital_signs_as_samples_and_blocks():

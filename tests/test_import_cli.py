@@ -25,6 +25,36 @@ def brought(capsys, *arguments):
     return status, captured.out, captured.err
 
 
+def test_a_forecast_s_horizon_and_spread_are_said_by_flags_or_a_file(out, capsys, tmp_path):
+    from onnx_graphs import Graph
+
+    graph = Graph()
+    graph.cell("GRU", 5, linear_before_reset=1)
+    graph.dense(9)
+    source = graph.save(tmp_path / "m.onnx")
+    flags = ("--head", "forecast", "--horizon", "10", "--spread", "quantile", "--quantiles", "0.2,0.8")
+    status, _, said = brought(capsys, source, "-o", out, *flags)
+    assert (status, said) == (0, "")
+    spec = Model.load(out).spec
+    assert (spec.horizon, spec.spread, spec.quantiles) == (10, "quantile", (0.2, 0.8))
+    assert spec.outputs[-1] == "x2_q80"
+    assert spec.provenance["parity"]["max_difference"] <= 1e-5
+    (tmp_path / "m.toml").write_text('head = "forecast"\nhorizon = 10\nspread = "quantile"\nquantiles = [0.2, 0.8]\n')
+    assert brought(capsys, source, "-o", tmp_path / "again.safetensors")[0] == 0
+    assert Model.load(tmp_path / "again.safetensors").fingerprint == Model.load(out).fingerprint
+    for wrong, message in (
+        (("--horizon", "0"), "horizon is 0"),
+        (("--horizon", "x"), "horizon: 'x' is not a number"),
+        (("--spread", "none"), "quantiles"),
+        (("--spread", "gaussian", "--quantiles", "0.1,0.9"), "n_out = 2 n_in"),
+        (("--quantiles", "0.9,0.1"), "between 0 and 0.5"),
+    ):
+        status, printed, said = brought(capsys, source, "-o", tmp_path / "no.safetensors", *wrong)
+        assert (status, printed) == (2, "")
+        assert message in said
+        assert not (tmp_path / "no.safetensors").exists()
+
+
 @pytest.fixture
 def out(tmp_path):
     return tmp_path / "m.safetensors"

@@ -105,6 +105,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "no x": (pack(seq=1), "malformed"),
     "x is nil": (pack(x=None), "malformed"),
     "x is a number": (pack(x=1.0), "malformed"),
+    "x is a token": (pack(x=1), "malformed"),
     "x is text": (pack(x="abcd"), "malformed"),
     "a bool in x": (pack(x=[1.0, True]), "malformed"),
     "text in x": (pack(x=[1.0, "2"]), "malformed"),

@@ -280,7 +280,7 @@ def test_a_wrong_tensor_is_named(saved, change, message):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("format", 3, "format is 3.*reads formats 1 to 2"),
+        ("format", 4, "format is 4.*reads formats 1 to 3"),
         ("format", True, "format is True"),
         ("format", 1.0, "format is 1.0"),
         ("n_in", 4, "layer 0 takes 3 inputs"),
@@ -315,6 +315,7 @@ def test_a_wrong_tensor_is_named(saved, change, message):
         ("detector", {"treshold": 1.0}, "unknown detector setting 'treshold'"),
         ("surprise", 1, "unknown keys: surprise"),
         ("clock", 1, "clock"),
+        ("horizon", 2, "unknown keys: horizon"),
     ],
 )
 def test_wrong_metadata_is_named(saved, key, value, message):

@@ -257,7 +257,7 @@ def test_the_row_is_as_long_as_it_says(channels, daily):
     missing[100:150, -1] = 1
     T = MONDAY + np.arange(300) * HOUR
     out = np.zeros(300, np.float32), np.zeros(300, np.uint8), np.zeros(300, np.int8), np.zeros(300, np.int32)
-    score_all(False, X, missing, X, True, T, guard[:n], np.array(list(SETTINGS.values())), *out)
+    score_all(False, X, missing, X, 0, T, guard[:n], np.array(list(SETTINGS.values())), *out)
     assert (guard[n:] == 7.0).all()
     assert not daily or guard[n - 1] != 0.0
 

@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from networks import speaker
 
 from streamrnn import Engine, Model
 from streamrnn.errors import ModelError
-from streamrnn.kernels import rls, score
+from streamrnn.kernels import rls, score, signals, surprise
 
-KINDS = {"detector": (score.SETTINGS, score.RANGES), "learning": (rls.SETTINGS, rls.RANGES)}
+OF_TOKENS = {"threshold", "release", "hold", "longest", *surprise.SETTINGS}
+KINDS = {
+    "detector": (signals.SETTINGS, signals.RANGES),
+    "learning": (rls.SETTINGS, rls.RANGES),
+    "tokens": tuple({k: v for k, v in known.items() if k in OF_TOKENS} for known in (score.SETTINGS, score.RANGES)),
+}
 ALL = [(kind, name) for kind, (known, _) in KINDS.items() for name in known]
 
 
@@ -40,6 +46,12 @@ def run(detector, learning, hidden=8):
     return Engine(model, capacity=1).step_many(["s"] * len(SIGNAL), SIGNAL)
 
 
+def run_tokens(detector):
+    x = np.random.default_rng(0).integers(0, 5, 2000)
+    x[500:600] = 3
+    return Engine(speaker(5, seed=1, **detector), capacity=1).step_many(["s"] * len(x), x)
+
+
 def sound(out):
     assert np.isfinite(out.y).all()
     assert np.isfinite(out.score).all()
@@ -59,7 +71,8 @@ def test_the_default_is_well_inside(kind, name):
 @pytest.mark.parametrize("end", [0, 1])
 @pytest.mark.parametrize(("kind", "name"), ALL)
 def test_the_ends_of_each_range(kind, name, end):
-    sound(run(**{"detector": {}, "learning": {}, kind: {name: KINDS[kind][1][name][end]}}))
+    given = {name: KINDS[kind][1][name][end]}
+    sound(run_tokens(given) if kind == "tokens" else run(**{"detector": {}, "learning": {}, kind: given}))
 
 
 def one_of(kind):
@@ -79,6 +92,12 @@ def one_of(kind):
 @example({}, {"prior": rls.RANGES["prior"][0], "drift": rls.RANGES["drift"][1]}, 33)
 def test_any_accepted_setting_keeps_outputs_finite(detector, learning, hidden):
     sound(run(detector, learning, hidden))
+
+
+@settings(max_examples=50, deadline=None)
+@given(one_of("tokens"))
+def test_any_accepted_setting_of_tokens_keeps_scores_finite(detector):
+    sound(run_tokens(detector))
 
 
 @pytest.mark.parametrize(

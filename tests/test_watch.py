@@ -18,6 +18,7 @@ from terminal import Terminal
 
 from streamrnn.cli.board import Board
 from streamrnn.cli.published import Folded
+from streamrnn.cli.watch import _model
 from streamrnn.client import Event
 from streamrnn.wire.messages import encode_event, encode_output, encode_reply, output_topic
 
@@ -87,6 +88,34 @@ def answer(daemon: FakeDaemon) -> None:
     assert daemon.router.poll(30_000)
     *envelope, _ = daemon.router.recv_multipart()
     daemon.router.send_multipart([*envelope, encode_reply(**MODEL)])
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ({"head": "forecast", "features": ["hr"]}, (("hr",), True)),
+        ({"head": "forecast", "features": ["hr"], "outputs": ["hr", "hr_sd"]}, (("hr", "hr_sd"), True)),
+        ({"head": "classify", "features": ["hr"], "outputs": ["y0", "y1"]}, ((), False)),
+        ({"head": "forecast", "features": ["token"], "outputs": [], "tokens": 32}, ((), False)),
+        ({"name": "adaptive"}, ((), True)),
+    ],
+)
+def test_values_have_the_names_of_the_model_s_outputs(monkeypatch, model, expected):
+    class Asked:
+        def __init__(self, *arguments, **options):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def info(self):
+            return {"model": model}
+
+    monkeypatch.setattr("streamrnn.client.Control", Asked)
+    assert _model("nowhere") == expected
 
 
 def test_a_stream_that_was_evicted_leaves_and_a_lost_connection_is_said(daemon):

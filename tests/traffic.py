@@ -8,7 +8,7 @@ import msgpack
 import numpy as np
 from hypothesis import strategies as st
 
-__all__ = ["traffic"]
+__all__ = ["token_traffic", "traffic"]
 
 
 class Encoder:
@@ -146,12 +146,37 @@ def blocks(draw):
     return b"block/", fields | draw(extras)
 
 
+fine = st.integers(0, 36)
+token = st.one_of(*[fine] * 6, st.sampled_from([37, -1, 2**63, 2**64 - 1, 1.0, None, True, "a", b"\x07"]))
+
+
 @st.composite
-def traffic(draw):
+def token_samples(draw):
+    topic, fields = draw(samples())
+    if draw(st.integers(0, 9)) != 5:  # else it is of another kind
+        fields["x"] = draw(token)
+    return topic, fields
+
+
+@st.composite
+def token_blocks(draw):
+    topic, fields = draw(blocks())
+    n = len(fields["ids"]) if isinstance(fields["ids"], list) else draw(st.integers(1, 20))
+    if draw(st.integers(0, 9)) != 5:
+        fields["x"] = draw(st.lists(fine, min_size=n, max_size=n))
+    if draw(st.integers(0, 9)) == 5 and isinstance(fields["x"], list):
+        fields["x"][draw(st.integers(0, n - 1))] = draw(token)
+    return topic, fields
+
+
+@st.composite
+def traffic(draw, kinds=None):
     """Messages as frames: most are sound, in all encodings; others are damaged, or nonsense."""
     encoder = Encoder(draw(st.integers(0, 2**32)))
     messages = []
-    for topic, fields in draw(st.lists(samples() | samples() | blocks(), min_size=1, max_size=40)):
+    for topic, fields in draw(
+        st.lists(samples() | samples() | blocks() if kinds is None else kinds, min_size=1, max_size=40)
+    ):
         frames = [topic, encoder.value(fields)]
         damage = draw(st.integers(0, 30))
         if damage == 0:
@@ -174,3 +199,8 @@ def traffic(draw):
             frames[1] = frames[1][:1] + frames[1][1:] * 2  # keys that are there twice
         messages.append(frames)
     return messages
+
+
+def token_traffic():
+    """The same for a model of 37 tokens."""
+    return traffic(token_samples() | token_samples() | token_blocks())

@@ -75,11 +75,14 @@ def bench(
     return 0
 
 
-def walk(n: int, streams: int, n_in: int) -> npt.NDArray[np.float32]:
-    """Inputs (n, streams, n_in) of ordinary size that never settle: random walks pulled back to 0."""
+def walk(n: int, streams: int, model: Model) -> npt.NDArray[np.float32]:
+    """Inputs (n, streams, n_in) of ordinary size that never settle: random walks pulled back to 0, or any tokens."""
     import numpy as np
 
-    steps = np.random.default_rng(7).normal(size=(n, streams, n_in))
+    rng = np.random.default_rng(7)
+    if model.spec.tokens:
+        return rng.integers(0, model.spec.tokens, (n, streams, 1)).astype(np.float32)
+    steps = rng.normal(size=(n, streams, model.spec.n_in))
     for i in range(1, n):
         steps[i] += 0.9 * steps[i - 1]
     return steps.astype(np.float32)
@@ -99,7 +102,7 @@ def check(model: Model, threads: int) -> None:
             f"the check takes {streams} streams of {model.spec.n_in} channels, more than a quarter of the free memory; "
             "lower --threads or --n-in"
         )
-    X = walk(CHECKED, streams, model.spec.n_in)
+    X = walk(CHECKED, streams, model)
     names = [f"s{i}" for i in range(X.shape[1])]
     many = Engine(model, capacity=len(names), threads=threads)
     handles = many.handles(names)
@@ -135,7 +138,7 @@ def single(report: Report, model: Model) -> None:
     from ..engine import Engine
     from ..measure import percentile
 
-    X = walk(256, 1, model.spec.n_in)[:, 0]
+    X = walk(256, 1, model)[:, 0]
     engine = Engine(model, capacity=1)
     handle = int(engine.handles(["s"])[0])
     for x in X:
@@ -160,7 +163,7 @@ def batches(report: Report, model: Model, threads: int) -> None:
     from ..measure import interleaved, per_call
 
     def prepared(streams: int) -> Any:
-        X = walk(16, streams, model.spec.n_in)
+        X = walk(16, streams, model)
         engine = Engine(model, capacity=streams, threads=threads)
         handles = engine.handles([f"s{i}" for i in range(streams)])
         until = perf_counter() + PATIENCE

@@ -15,8 +15,10 @@ from .options import ForceOption
 
 __all__ = ["bring"]
 
-_LISTS = ("features", "units", "mean", "scale", "order")
-_TEXTS = ("head", "nonlinearity", "output", "config")
+_LISTS = ("features", "units", "mean", "scale", "quantiles", "order")
+_TEXTS = ("head", "spread", "nonlinearity", "output", "config")
+_WHOLE = ("horizon",)
+_KINDS = {"detector": dict, **dict.fromkeys(_LISTS, list), **dict.fromkeys(_TEXTS, str), **dict.fromkeys(_WHOLE, int)}
 _BY_LIBRARY = {"torch": ("order", "nonlinearity"), "onnx": ("output",), "keras": ("config",)}
 
 
@@ -33,6 +35,13 @@ def bring(
     features: Annotated[str | None, typer.Option(metavar="A,B,...", help="Names of the channels.")] = None,
     units: Annotated[str | None, typer.Option(metavar="A,B,...", help="Units of the channels.")] = None,
     head: Annotated[str | None, typer.Option(help="What y is: forecast, classify or regress.")] = None,
+    horizon: Annotated[
+        str | None, typer.Option(metavar="N", help="How many samples ahead a forecast is. Default: 1.")
+    ] = None,
+    spread: Annotated[
+        str | None, typer.Option(help="What stands behind a forecast's means in y: none, gaussian or quantile.")
+    ] = None,
+    quantiles: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="Those of --spread quantile.")] = None,
     mean: Annotated[str | None, typer.Option(metavar="A,B,...", help="Subtracted from the channels.")] = None,
     scale: Annotated[str | None, typer.Option(metavar="A,B,...", help="What they are then divided by.")] = None,
     detector: Annotated[
@@ -63,6 +72,9 @@ def bring(
             "features": features,
             "units": units,
             "head": head,
+            "horizon": horizon,
+            "spread": spread,
+            "quantiles": quantiles,
             "mean": mean,
             "scale": scale,
             "order": order,
@@ -109,9 +121,11 @@ class _Settings:
             pairs[name.strip()] = _number("--detector", value)
         if pairs:
             merged["detector"] = pairs
-        for name in ("mean", "scale"):
+        for name in ("mean", "scale", "quantiles"):
             if name in merged:
                 merged[name] = [_number(name, value) for value in merged[name]]
+        if isinstance(merged.get("horizon"), str):
+            merged["horizon"] = int(_number("horizon", merged["horizon"]))
         return merged
 
 
@@ -159,11 +173,10 @@ def _read_meta(path: Path) -> dict[str, Any]:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from None
-    known = (*_LISTS, *_TEXTS, "detector")
     for name, value in data.items():
-        kind = list if name in _LISTS else str if name in _TEXTS else dict
-        if name not in known:
-            raise ConfigError(f"{path} has an unknown key {name!r}; known are {', '.join(known)}")
+        kind = _KINDS.get(name)
+        if kind is None:
+            raise ConfigError(f"{path} has an unknown key {name!r}; known are {', '.join(_KINDS)}")
         if not isinstance(value, kind):
             raise ConfigError(f"{name} in {path} is {value!r}; it must be a {kind.__name__}")
     return data

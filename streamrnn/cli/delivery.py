@@ -31,14 +31,22 @@ class Delivery:
     """Plays rows at `rate` to the daemon that takes samples in at `ingest`, and listens for what it says of them.
 
     `outputs` is where it says it; None does not listen. `streams` are the names in the rows where they are known.
-    `timeout` is how many seconds the daemon may be away, at first and in between.
+    `timeout` is how many seconds the daemon may be away, at first and in between. With `tokens` the one
+    value of a row is sent as a token.
     """
 
     def __init__(
-        self, ingest: str, outputs: str | None, streams: Sequence[str] | None, rate: Rate, timeout: float
+        self,
+        ingest: str,
+        outputs: str | None,
+        streams: Sequence[str] | None,
+        rate: Rate,
+        timeout: float,
+        tokens: bool = False,
     ) -> None:
         self.pace = Pace(rate, self._attend)
         self.sent = 0
+        self._tokens = tokens
         self._ingest, self._timeout = ingest, timeout
         self._looked = 0.0
         self._receipts = None if outputs is None else Receipts(outputs, streams)
@@ -74,7 +82,7 @@ class Delivery:
         if self._receipts is not None:
             self._receipts.note(row.stream)
         try:
-            self._publisher.send(row.stream, row.x, t=row.t)
+            self._publisher.send(row.stream, int(row.x[0]) if self._tokens else row.x, t=row.t)
         except StreamRNNError:
             self.sent -= 1
             if self._receipts is not None:

@@ -56,7 +56,7 @@ class Layout:
     `time` is a column's name or "none"; `unit` one of s, ms, us, ns, iso; `streams` names each file's stream;
     `stream_column` the column that does; `where` keeps the rows whose cells equal the given text. `encoding` is the
     files'; `decimal_comma` reads 36,6 as a number; `time_format` is that of `datetime.strptime`; `skip_bad_rows` leaves
-    out rows that cannot be read, and counts them.
+    out rows that cannot be read, and counts them. With `tokens` above 0 values are whole numbers below that.
     """
 
     time: str | None = None
@@ -69,6 +69,7 @@ class Layout:
     decimal_comma: bool = False
     time_format: str | None = None
     skip_bad_rows: bool = False
+    tokens: int = 0
 
 
 class Recording:
@@ -211,6 +212,7 @@ class _Table:
         self._comma = layout.decimal_comma
         self._time_format = layout.time_format
         self._skip = layout.skip_bad_rows
+        self._tokens = layout.tokens
         self.skipped = 0
         self.first_skipped: Malformed | None = None
         self.held_rows = False
@@ -294,6 +296,8 @@ class _Table:
         for i, value in zip(self._at, x, strict=True):
             if not -LARGEST < value < LARGEST and not math.isnan(value):
                 raise self._bad(i, f"{cells[i]!r} is beyond float32, whose largest number is 3.4e38")
+            if self._tokens and not (0 <= value < self._tokens and value == int(value)):
+                raise self._bad(i, f"{cells[i]!r} is no token: they are whole numbers from 0 to {self._tokens - 1}")
         stream = self._stream
         if self._stream_at is not None:
             stream = cells[self._stream_at].strip()

@@ -66,7 +66,12 @@ def _measured(model: Any) -> dict[str, float]:
 
     engine = Engine(model, capacity=SAMPLE_STREAMS)
     handles = engine.handles([f"s{i}" for i in range(SAMPLE_STREAMS)])
-    X = np.random.default_rng(0).normal(size=(SAMPLE_STREAMS, model.spec.n_in)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    tokens = model.spec.tokens
+    given = (
+        rng.integers(0, tokens, (SAMPLE_STREAMS, 1)) if tokens else rng.normal(size=(SAMPLE_STREAMS, model.spec.n_in))
+    )
+    X = given.astype(np.float32)
     one, x = int(handles[0]), X[0]
 
     def timed(call: Any, samples: int) -> float:
@@ -109,6 +114,21 @@ def _step_words(step: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _forecast_words(facts: dict[str, Any]) -> str:
+    """What a forecast says, of which sample.
+
+    >>> _forecast_words({"horizon": 10, "spread": "quantile", "quantiles": [0.1, 0.9], "tokens": 0})
+    'median and quantiles 0.1, 0.9, 10 samples ahead'
+    """
+    what = {
+        "none": "probabilities" if facts["tokens"] else "value",
+        "gaussian": "mean and standard deviation",
+        "quantile": "median and quantiles " + ", ".join(f"{q:g}" for q in facts["quantiles"]),
+    }[facts["spread"]]
+    n = facts["horizon"]
+    return f"{what}, {n} sample{'s' * (n > 1)} ahead"
+
+
 def _print(name: str, facts: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -126,6 +146,8 @@ def _print(name: str, facts: dict[str, Any]) -> None:
     table.add_row("model", name)
     table.add_row("fingerprint", facts["fingerprint"])
     table.add_row("head", f"{facts['head']}, {facts['n_in']} in, {facts['n_out']} out, {facts['readout']} readout")
+    if facts["head"] == "forecast":
+        table.add_row("forecast", _forecast_words(facts))
     table.add_row("layers", "\n".join(layers))
     table.add_row("channels", ", ".join(channels))
     table.add_row("normaliser", facts["normaliser"] + (", time of day as input" if facts["clock"] else ""))

@@ -102,6 +102,7 @@ def layout_of(
     decimal_comma: bool = False,
     time_format: str | None = None,
     skip_bad_rows: bool = False,
+    tokens: int = 0,
 ) -> Layout:
     """The options' text as a `Layout`; ConfigError for what cannot be meant."""
     if time_unit is not None and time_unit not in UNITS:
@@ -133,4 +134,5 @@ def layout_of(
         decimal_comma=decimal_comma,
         time_format=time_format,
         skip_bad_rows=skip_bad_rows,
+        tokens=tokens,
     )

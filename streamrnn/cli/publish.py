@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import ConfigError
 from ..wire.endpoints import INGEST, OUTPUTS
 from .feeds import Recording
 from .notice import count, say, say_skipped
@@ -26,6 +27,9 @@ from .options import (
 from .pace import Rate
 
 __all__ = ["publish"]
+
+MAX_TOKENS = 65_536
+"""As many as a model may have."""
 
 
 def publish(
@@ -51,6 +55,9 @@ def publish(
     decimal_comma: DecimalCommaOption = False,
     time_format: TimeFormatOption = None,
     skip_bad_rows: SkipBadRowsOption = False,
+    tokens: Annotated[
+        bool, typer.Option("--tokens", help="The one column holds tokens, whole numbers, for a model of them.")
+    ] = False,
     timeout: Annotated[
         float, typer.Option(min=0.0, metavar="SECONDS", help="How long to wait for a daemon, at first and in between.")
     ] = 10.0,
@@ -77,10 +84,16 @@ def publish(
         decimal_comma=decimal_comma,
         time_format=time_format,
         skip_bad_rows=skip_bad_rows,
+        tokens=MAX_TOKENS if tokens else 0,
     )
     listen = outputs if outputs is not None else OUTPUTS if endpoint == INGEST else None
-    with Recording(files, layout) as recording, Delivery(endpoint, listen, recording.streams, speed, timeout) as way:
+    with (
+        Recording(files, layout) as recording,
+        Delivery(endpoint, listen, recording.streams, speed, timeout, tokens) as way,
+    ):
         way.pace.check(recording.timed)
+        if tokens and len(recording.columns) != 1:
+            raise ConfigError(f"--tokens is about one column, and there are {', '.join(recording.columns)}: --columns")
         try:
             way.play(tracked(recording.rows(), recording, "publishing"))
         except KeyboardInterrupt:

@@ -152,6 +152,8 @@ def _scored(engine: Engine, rows: Sequence[Row]) -> Scored:
 
 def _for_model(layout: Layout, model: Model | None, files: Sequence[Path]) -> Layout:
     """A model file knows its columns by name: use those where the files have them and the user named none."""
+    if model is not None and model.spec.tokens:
+        layout = replace(layout, tokens=model.spec.tokens)
     if model is None or layout.columns is not None or STDIN in files:  # which can be opened once
         return layout
     with Recording(files, layout) as recording:

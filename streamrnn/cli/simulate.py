@@ -1,9 +1,10 @@
-"""`streamrnn simulate`: a simulated ward or market as a CSV file, to try the other commands on."""
+"""`streamrnn simulate`: a simulated ward, market or chat as a CSV file, to try the other commands on."""
 
 from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,38 +23,36 @@ __all__ = ["simulate"]
 
 
 def simulate(
-    scene: Annotated[str, typer.Argument(metavar="[SCENE]", help="ward or market.")] = "ward",
+    scene: Annotated[str, typer.Argument(metavar="[SCENE]", help="ward, market or chat (tokens).")] = "ward",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="OUT", help="A .csv file; else CSV on stdout.")
     ] = None,
     force: ForceOption = False,
     streams: Annotated[
         int,
-        typer.Option("--streams", "--beds", min=1, max=1000, help="Beds or symbols; with several a column names them."),
+        typer.Option(
+            "--streams", "--beds", min=1, max=1000, help="Beds, symbols or users; with several a column names them."
+        ),
     ] = 1,
     seconds: Annotated[float, typer.Option(min=60.0, max=1e6, help="How much time is simulated.")] = 1800.0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same file.")] = 0,
 ) -> int:
-    """Write a simulated ward or market as CSV.
+    """Write a simulated ward, market or chat as CSV.
 
     The faults that the simulation puts in are listed on stderr, to compare with what is flagged.
 
     Example: streamrnn simulate ward -o vitals.csv
     """
-    from ..simulate import market, ward
-    from .scenes import SCENES
+    from ..simulate import chat, market, ward
     from .tables import check_output
 
-    if scene not in SCENES:
-        raise ConfigError(f"there is no scene {scene!r}: choose {' or '.join(SCENES)}")
+    makers: dict[str, Callable[..., Feed]] = {"ward": ward, "market": market, "chat": chat}
+    if scene not in makers:
+        raise ConfigError(f"there is no scene {scene!r}: choose {' or '.join(makers)}")
     if output is not None:
         check_output(output, (), force, (".csv",))
     calm = min(300.0, seconds / 4.0)
-    feed = (
-        ward(beds=streams, seconds=seconds, seed=seed, calm=calm)
-        if scene == "ward"
-        else market(symbols=streams, seconds=seconds, seed=seed, calm=calm)
-    )
+    feed = makers[scene](streams, seconds=seconds, seed=seed, calm=calm)
     _write(feed, output)
     for fault in feed.faults:
         channels = ", ".join(fault.channels)

@@ -134,7 +134,7 @@ def _print_lines(subscriber: Subscriber, endpoint: str, prefix: str, console: Co
 
 
 def _model(control: str) -> tuple[tuple[str, ...], bool]:
-    """The names of the channels that the model forecasts, as far as the daemon tells them, and whether it does."""
+    """The names of the values that the model forecasts, as far as the daemon tells them, and whether it does."""
     from ..client import Control
 
     try:
@@ -142,9 +142,10 @@ def _model(control: str) -> tuple[tuple[str, ...], bool]:
             model = asking.info()["model"]
     except Timeout:
         return (), False
-    if model.get("head", "forecast") != "forecast":  # the adaptive model of any width forecasts
+    # The adaptive model of any width forecasts. What is forecast of tokens is their probabilities.
+    if model.get("head", "forecast") != "forecast" or model.get("tokens"):
         return (), False
-    return tuple(model.get("features") or ()), True
+    return tuple(model.get("outputs") or model.get("features") or ()), True
 
 
 def _board(control: str) -> Board:

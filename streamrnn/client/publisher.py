@@ -9,12 +9,13 @@ from typing import Any
 
 import zmq
 
-from ..errors import Timeout
+from ..errors import Malformed, Timeout
 from ..wire.endpoints import INGEST
 from ..wire.floats import Buffer, matrix_bytes, times
 from ..wire.ids import BLOCK_TOPIC, check_id, sample_topic
 from ..wire.ingest import encode_block, encode_sample
 from ..wire.limits import DEFAULT_LIMITS, Limits
+from ..wire.tokens import to_tokens
 from .sockets import Client, Deadline
 
 __all__ = ["Publisher"]
@@ -22,6 +23,8 @@ __all__ = ["Publisher"]
 _ALL_SAMPLES = b"in/"
 _OVERHEAD = 512
 """Bytes of a block's body that are neither rows nor ids, generously."""
+_TOKEN = 3
+"""A token takes no more room than so many values."""
 
 
 class Publisher(Client):
@@ -108,16 +111,16 @@ class Publisher(Client):
     def send(
         self,
         stream: str,
-        x: Sequence[float | None] | Buffer,
+        x: Sequence[float | None] | Buffer | int,
         t: int | None = None,
         reset: bool = False,
         seq: int | None = None,
     ) -> None:
         """Send one sample: `x` `(n_in,)` numbers, None or NaN for a missing channel, or a buffer such as an
-        array.
+        array; or one token, an integer.
 
         `t` is the event's time in ns since the Unix epoch, the time of receipt if absent. `reset` forgets the
-        stream's state first. `seq` continues the stream's count from another number. Raises BadId, BadTime,
+        stream's state first. `seq` continues the stream's count from another number. Raises BadId, BadTime, BadToken,
         Malformed, NotFinite or WrongWidth for what the daemon would refuse, and Timeout.
         """
         number = self._next.get(stream, 0) if seq is None else seq
@@ -125,22 +128,30 @@ class Publisher(Client):
         self._deliver(topic, encode_sample(x, t, number, self.session, reset))
         self._next[stream] = number + 1
 
-    def send_block(self, ids: str | Sequence[str], X: Iterable[Iterable[float | None]] | Buffer, t: Any = None) -> None:
+    def send_block(
+        self, ids: str | Sequence[str], X: Iterable[Iterable[float | None]] | Sequence[int] | Buffer, t: Any = None
+    ) -> None:
         """Send many samples in one message, or in a few where they exceed the daemon's limits; order is kept.
 
-        `ids` is one stream for all rows or one for each, `X` `(n, n_in)` float32 or anything that converts,
-        `t` `(n,)` int64 in ns, a sequence or a buffer. Raises as `send` does; after a Timeout part may have
-        been sent.
+        `ids` is one stream for all rows or one for each, `X` `(n, n_in)` float32 or anything that converts, or
+        n tokens, `t` `(n,)` int64 in ns, a sequence or a buffer. Raises as `send` does; after a Timeout part may
+        have been sent.
         """
         one = isinstance(ids, str)
         for stream in [ids] if isinstance(ids, str) else ids:
             check_id(stream)
-        raw, n, n_in = matrix_bytes(X, None if one else len(ids))
+        tokens = to_tokens(X)
+        if tokens is None:
+            raw, n, n_in = matrix_bytes(X, None if one else len(ids))
+        else:
+            n, n_in = len(tokens), _TOKEN
+            if not one and n != len(ids):
+                raise Malformed(f"X has {n} tokens for {len(ids)} stream ids")
         at = None if t is None else times(t, n)
         for start, stop in self._pieces(n, n_in):
             part = ids if one else ids[start:stop]
             seq, after = self._count(part, stop - start)
-            rows = raw[4 * n_in * start : 4 * n_in * stop]
+            rows = raw[4 * n_in * start : 4 * n_in * stop] if tokens is None else tokens[start:stop]
             when = None if at is None else at[start:stop]
             self._deliver(BLOCK_TOPIC, encode_block(part, rows, stop - start, when, seq, self.session))
             self._next.update(after)

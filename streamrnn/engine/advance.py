@@ -22,6 +22,9 @@ from streamrnn.kernels.rls import init as init_rls
 from streamrnn.kernels.rls import learn, predict
 from streamrnn.kernels.score import init as init_score
 from streamrnn.kernels.score import nothing_found, score
+from streamrnn.kernels.spread import NONE as NO_SPREAD
+from streamrnn.kernels.spread import spread as add_spread
+from streamrnn.kernels.surprise import judge
 
 from .chain import layers, readout
 from .frame import (
@@ -36,7 +39,7 @@ from .frame import (
 )
 from .packing import OUT
 from .program import CLASSIFY, FORECAST, NORMALISER_CAUSAL, NORMALISER_FIXED, TILE, read_sizes
-from .sample import complete, fill, hold, normalise, remember, scale_back
+from .sample import complete, fill, hold, normalise, past, remember, scale_back
 from .table import COUNT, EPOCH, LAST_EPOCH
 
 __all__ = ["advance", "advance_shard", "begin", "clear_row"]
@@ -90,24 +93,38 @@ def _features(sizes, state, h, u, phi):
 
 
 @fused
+def _token(sizes, row, x, u, count, detector, params, i, answers):
+    """What happens to a token before the network sees it: it is judged, and given to the first layer."""
+    u[0] = x[0]
+    has_forecast = sizes.head == FORECAST and count >= sizes.horizon
+    token = min(max(int(x[0]), 0), sizes.tokens - 1)
+    p = row[past(sizes, count) + token] if has_forecast else np.float32(0.0)
+    judge(p, has_forecast, detector, params, i, answers.score, answers.flag, answers.edge, answers.cause)
+
+
+@fused
 def _before(sizes, program, slab, work, x, t, has, j, slot, count, i, answers):
     """Everything that happens to one sample before the network sees it; work.u[j] receives the network's input."""
     n_in = sizes.n_in
     row = slab.state[slot]
-    has_forecast = sizes.head == FORECAST and count > 0
     u = work.u[j]
+    if sizes.tokens > 0:
+        _token(sizes, row, x, u, count, slab.detector[slot], program.detector, i, answers)
+        return
+    has_forecast = sizes.head == FORECAST and count >= sizes.horizon
+    y_prev = past(sizes, count)
     missing = answers.missing[i]
     n_missing = 0
     values = x
     if not complete(sizes, x):
-        n_missing = fill(sizes, row, has_forecast, x, work.x[j], missing)
+        n_missing = fill(sizes, row, y_prev, has_forecast, x, work.x[j], missing)
         values = work.x[j]
     if sizes.scored:
         score(
             values,
             missing,
             n_missing,
-            row[sizes.y_prev : sizes.y_prev + sizes.n_out],
+            row[y_prev : y_prev + sizes.kept],
             has_forecast,
             t if has & HAS_T else np.int64(0),
             slab.detector[slot],
@@ -152,9 +169,13 @@ def _outputs(sizes, program, slab, work, n, y):
             denormalise(work.forecast, matrix(adapt, sizes.stats, n_in, STATS), y[work.outs[j]])
         return
     readout(sizes, program, slab, work, n, y)
-    if sizes.head == CLASSIFY:
+    if sizes.head == CLASSIFY or (sizes.tokens > 0 and sizes.head == FORECAST and sizes.w_out >= 0):
         for j in range(n):
             softmax(y[work.outs[j]], np.int64(0), sizes.n_out)
+    elif sizes.spread != NO_SPREAD:
+        scaled = sizes.normaliser == NORMALISER_FIXED
+        for j in range(n):
+            add_spread(y[work.outs[j]], n_in, sizes.spread, scaled, program.weights, sizes.mean)
     elif sizes.head == FORECAST and sizes.normaliser == NORMALISER_FIXED:
         for j in range(n):
             scale_back(sizes, program, y[work.outs[j]])

@@ -7,6 +7,7 @@ import numpy as np
 from streamrnn._jit import inlined
 from streamrnn.kernels import rnn
 from streamrnn.kernels.activate import activate
+from streamrnn.kernels.embed import embed
 from streamrnn.kernels.forms import form
 from streamrnn.kernels.gru import gru
 from streamrnn.kernels.lstm import lstm
@@ -20,6 +21,7 @@ from .packing import (
     ACT_OUT,
     BIAS,
     DENSE,
+    EMBED,
     FORM,
     GRU,
     HIDDEN,
@@ -103,6 +105,10 @@ def _stateless(program, layer, src, src_rows, off, work, n):
     """One layer that remembers nothing: its outputs stand in work.u."""
     kind, width, out = layer[KIND], layer[WIDTH], layer[OUT]
     b = _floats(program, layer[BIAS], width)
+    if kind == EMBED:
+        table = _floats(program, layer[W_IH], layer[SIZE_2] * width)
+        embed(src, src_rows, off, table, layer[SIZE_2], work.u, out, n)
+        return
     if kind == DENSE:
         W = _floats(program, layer[W_IH], layer[N_IN] * padded(width))
         linear(src, src_rows, off, W, b, work.u, work.rows, out, work.z, n)

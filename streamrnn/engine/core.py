@@ -97,7 +97,8 @@ class Core:
         self._one = Results(1, self.n_in, self.n_out)
         self._one_y = self._one.y[0]
         self._single = Burst(1, self.n_in)
-        self._row, self._row_shape = self._single.x[0], (self.n_in,)
+        # No array has the shape None: a token is always looked at.
+        self._row, self._row_shape = self._single.x[0], None if self.tokens else (self.n_in,)
         self._spare = Spare.of(64)
         self.frames_made = 0
         self._bound: tuple[Rows, Answers, Arrivals | None] | None = None
@@ -107,6 +108,11 @@ class Core:
     @property
     def n_in(self) -> int:
         return self.model.spec.n_in
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens there are where a sample is one, else 0."""
+        return self.model.spec.tokens
 
     @property
     def n_out(self) -> int:

@@ -34,6 +34,7 @@ from .outputs import Event, Output, Outputs, StreamState
 from .queries import lookup_all, newly_stale, oldest_idle, times_go_back, touch_handles
 from .snapshot import check_state, read_state, write_state
 from .table import ALIVE, COUNT, EPOCH, FLAGS, LAST_EPOCH, LAST_T, LIVE, RECV, SEEN_T, remove
+from .tokens import one_token, tokens_of
 
 __all__ = ["Engine"]
 
@@ -65,12 +66,12 @@ class Engine(Core):
         """Advance one stream by one sample.
 
         `stream` is an id, or a handle; `x` (n_in,) numbers with NaN for a missing channel; `t` the event time in ns
-        since the Unix epoch; `reset` forgets the state first. Raises WrongWidth, NotFinite, BadTime, BadId,
-        StaleHandle; then nothing has changed.
+        since the Unix epoch; `reset` forgets the state first. Where the model takes tokens, x is one, an integer.
+        Raises WrongWidth, NotFinite, BadToken, BadTime, BadId, StaleHandle; then nothing has changed.
         """
         row = self._row
         if type(x) is not np.ndarray or x.dtype is not _FLOAT32 or x.shape != self._row_shape:
-            x = one_sample(x, self.n_in)
+            x = one_token(x, self.tokens) if self.tokens else one_sample(x, self.n_in)
         row[:] = x
         has = HAS_RESET if reset else 0
         if t is not None:
@@ -111,10 +112,11 @@ class Engine(Core):
     ) -> Outputs:
         """Advance many streams, in order; a stream may appear several times.
 
-        `streams` are n ids, or an int64 array (n,) of `handles`; `X` (n, n_in), NaN for a missing channel; `t` int64
-        (n,), event times in ns; `reset` one bool or (n,). Raises as `step` does, and then no stream has changed.
+        `streams` are n ids, or an int64 array (n,) of `handles`; `X` (n, n_in), NaN for a missing channel, or (n,)
+        tokens; `t` int64 (n,), event times in ns; `reset` one bool or (n,). Raises as `step` does,
+        and then no stream has changed.
         """
-        X = samples(X, self.n_in)
+        X = tokens_of(X, self.tokens) if self.tokens else samples(X, self.n_in)
         n = len(X)
         given = streams_of(streams)
         if len(given) != n:

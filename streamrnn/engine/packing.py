@@ -11,7 +11,7 @@ import numpy.typing as npt
 from streamrnn.kernels import activate, forms
 from streamrnn.kernels.numerics import LIMIT
 from streamrnn.kernels.product import pack, padded
-from streamrnn.model import ActivationSpec, DenseSpec, LayerSpec, Model, NormSpec
+from streamrnn.model import ActivationSpec, DenseSpec, EmbeddingSpec, LayerSpec, Model, NormSpec
 from streamrnn.model.layers import AnyLayer
 
 __all__ = ["ACTIVATION_CODES", "Packed", "Row", "pack_layer", "scratch_columns"]
@@ -19,7 +19,7 @@ __all__ = ["ACTIVATION_CODES", "Packed", "Row", "pack_layer", "scratch_columns"]
 Floats = npt.NDArray[np.float32]
 
 # Which kernel steps a layer. From FORM on it is forms.form, and FORM + family says which.
-RNN_TANH, RNN_RELU, LSTM, GRU, RESERVOIR, DENSE, NORM, COPY, FORM = range(9)
+RNN_TANH, RNN_RELU, LSTM, GRU, RESERVOIR, DENSE, NORM, COPY, EMBED, FORM = range(10)
 _PLAIN = {"rnn_tanh": RNN_TANH, "rnn_relu": RNN_RELU, "lstm": LSTM, "gru": GRU, "reservoir": RESERVOIR}
 _FAMILIES = {"lstm": forms.LSTM, "gru": forms.GRU_AFTER, "gru_reset_before": forms.GRU_BEFORE}
 
@@ -36,7 +36,8 @@ class Row(NamedTuple):
     """A layer's numbers in Program.layers, int64.
 
     `kind` which kernel; `width` how much it hands on, at column `out` of the stream's state if `stored`, else of
-    Work.u; w_ih, w_hh, w_2, bias, other and limit are places in the weights, `size_2` the length of W_2; the rest are
+    Work.u; w_ih, w_hh, w_2, bias, other and limit are places in the weights, `size_2` the length of W_2, or an
+    embedding's tokens; the rest are
     codes of activations.
     """
 
@@ -84,6 +85,8 @@ def pack_layer(model: Model, i: int) -> Packed:
     if isinstance(layer, LayerSpec):
         return _recurrent(model, i, layer)
     weight, bias = model.arrays.get(f"weight_l{i}", _NONE), model.arrays.get(f"bias_l{i}", _NONE)
+    if isinstance(layer, EmbeddingSpec):
+        return Packed(EMBED, W_ih=weight)
     if isinstance(layer, DenseSpec):
         return Packed(DENSE, bias, W_ih=pack(weight.T), activations=("linear", layer.activation, "linear"))
     if isinstance(layer, NormSpec):

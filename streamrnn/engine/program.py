@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn._jit import kernel
-from streamrnn.kernels import normalise, rls, score
+from streamrnn.kernels import normalise, rls, score, spread, surprise
 from streamrnn.kernels.product import STREAMS, pack, padded, padded_bias
 from streamrnn.kernels.vector import LANES
-from streamrnn.model import LayerSpec, Model, ModelSpec
+from streamrnn.model import EmbeddingSpec, LayerSpec, Model, ModelSpec
 
 from .packing import ACTIVATION_CODES, Row, pack_layer, scratch_columns
 
@@ -44,7 +44,8 @@ class Sizes(NamedTuple):
 
     `x_held`, `seen`, `u_prev` and `y_prev` are columns of a slab's `state`; `p`, `w`, `pending` and `stats` of its
     `adapt`; `w_out`, `b_out` and `mean` places in the weights; `features` the online readout's regressors; `ring` its
-    length; `scored` whether there is a detector.
+    length; `scored` whether there is a detector. `y_prev` holds `kept` outputs of each of the last `horizon` samples;
+    `spread` is one of kernels.spread, `tokens` how many there are where the input is one, else 0.
     """
 
     n_in: int
@@ -68,12 +69,17 @@ class Sizes(NamedTuple):
     b_out: int
     mean: int
     scored: int
+    horizon: int
+    kept: int
+    spread: int
+    tokens: int
 
 
 FORECAST, CLASSIFY, REGRESS = range(3)
 NORMALISER_NONE, NORMALISER_FIXED, NORMALISER_CAUSAL = range(3)
 _ONLINE = {"p": "P", "w": "w", "pending": "pending", "stats": "stats"}
 HEAD_CODES = {"forecast": FORECAST, "classify": CLASSIFY, "regress": REGRESS}
+SPREAD_CODES = {"none": spread.NONE, "gaussian": spread.GAUSSIAN, "quantile": spread.QUANTILE}
 NORMALISER_CODES = {"none": NORMALISER_NONE, "fixed": NORMALISER_FIXED, "causal": NORMALISER_CAUSAL}
 
 NO_READOUT = -1
@@ -120,6 +126,10 @@ def read_sizes(program: Program) -> Sizes:
         s[18],
         s[19],
         s[20],
+        s[21],
+        s[22],
+        s[23],
+        s[24],
     )
 
 
@@ -183,6 +193,11 @@ class Layout(NamedTuple):
     detector_width: int
 
 
+def _kept(spec: ModelSpec) -> int:
+    """Outputs of a sample that its stream remembers: of a forecast those that the next samples are held against."""
+    return spec.n_point if spec.head == "forecast" else spec.n_out
+
+
 def make_layout(spec: ModelSpec) -> Layout:
     """Give every quantity of a stream a place in its rows, each float32 row a whole number of cache lines."""
     parts: dict[str, tuple[str, int, tuple[int, ...]]] = {}
@@ -201,10 +216,12 @@ def make_layout(spec: ModelSpec) -> Layout:
         ("x_held", spec.n_in),
         ("seen", spec.n_in),
         ("u_prev", spec.n_net),
-        ("y_prev", spec.n_out),
     ):
         parts[name] = ("state", at, (width,))
         at += width
+    kept = _kept(spec)
+    parts["y_prev"] = ("state", at, (kept,) if spec.horizon == 1 else (spec.horizon, kept))
+    at += spec.horizon * kept
     adapt = 0
     if spec.readout == "online":
         F = rls.whole(spec.n_features)
@@ -217,7 +234,7 @@ def make_layout(spec: ModelSpec) -> Layout:
         for name, shape in shapes.items():
             parts[name] = ("adapt", adapt, shape)
             adapt += _lines(math.prod(shape), np.float64)
-    detector = score.size(spec.n_in, spec.clock)
+    detector = surprise.SIZE if spec.tokens else score.size(spec.n_in, spec.clock)
     parts["detector"] = ("detector", 0, (detector,))
     return Layout(parts, outputs, behind, _lines(at, np.float32), adapt, detector)
 
@@ -243,7 +260,7 @@ def _row(model: Model, i: int, layout: Layout, place: Callable[[npt.NDArray[np.f
         w_ih=place(parts.W_ih),
         w_hh=place(parts.W_hh),
         w_2=place(parts.W_2),
-        size_2=parts.W_2.size,
+        size_2=layer.n_tokens if isinstance(layer, EmbeddingSpec) else parts.W_2.size,
         bias=place(padded_bias(parts.bias)),
         other=place(parts.other),
         limit=place(np.array([parts.limit], np.float32)),
@@ -290,6 +307,10 @@ def build_program(model: Model, ring: int) -> Program:
         if spec.normaliser == "fixed"
         else 0,
         scored=score.looks({**score.SETTINGS, **spec.detector}),
+        horizon=spec.horizon,
+        kept=_kept(spec),
+        spread=SPREAD_CODES[spec.spread],
+        tokens=spec.tokens,
     )
     return Program(
         np.array(sizes, np.int64),

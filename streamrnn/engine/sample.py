@@ -15,7 +15,7 @@ from streamrnn.kernels.vector import LANES, bits, first16, less
 from .program import FORECAST, NORMALISER_FIXED
 from .table import COUNT, EPOCH
 
-__all__ = ["complete", "fill", "hold", "normalise", "remember", "scale_back"]
+__all__ = ["complete", "fill", "hold", "normalise", "past", "remember", "scale_back"]
 
 _ZERO, _ONE, _INFINITE = np.float32(0.0), np.float32(1.0), np.float32(np.inf)
 
@@ -26,6 +26,13 @@ def _copy(source, a, target, b, n):
     for k in range(0, n, LANES):
         here = first16(n - k)
         store_some(target, b + k, here, load_some(source, a + k, here, _ZERO))
+
+
+@fused
+def past(sizes, count):
+    """Where in a stream's row the forecast stands that was made for its sample number `count`, from 0, and where the
+    one that is made with this sample will."""
+    return sizes.y_prev if sizes.horizon == 1 else sizes.y_prev + count % sizes.horizon * sizes.kept
 
 
 @fused
@@ -50,11 +57,11 @@ def hold(sizes, row, x):
 
 
 @fused
-def fill(sizes, row, has_forecast, x, filled, missing):
+def fill(sizes, row, y_prev, has_forecast, x, filled, missing):
     """Hold the channels that are there, and put something in the place of those that are missing: the forecast, else
     the last value seen (at first the mean).
 
-    Returns how many are missing.
+    The forecast stands at row[y_prev:]. Returns how many are missing.
     """
     n_missing = 0
     for k in range(sizes.n_in):
@@ -63,7 +70,7 @@ def fill(sizes, row, has_forecast, x, filled, missing):
             missing[k] = 1
             n_missing += 1
             seen = row[sizes.seen + k] > np.float32(0.0)
-            at = sizes.y_prev if has_forecast and seen else sizes.x_held
+            at = y_prev if has_forecast and seen else sizes.x_held
             filled[k] = row[at + k]
         else:
             missing[k] = 0
@@ -110,7 +117,7 @@ def remember(sizes, slab, meta, u, x, slot, i, answers):
     if sizes.online:
         _copy(u, 0, row, sizes.u_prev, sizes.n_net)
     if sizes.head == FORECAST:
-        _copy(y, 0, row, sizes.y_prev, n_out)
+        _copy(y, 0, row, past(sizes, count), sizes.kept)
     if ring > 0:
         # A division takes as long as all the rest, and most rings are as long as a power of two.
         at = count & (ring - 1) if ring & (ring - 1) == 0 else np.int64(np.uint64(count) % np.uint64(ring))

@@ -28,18 +28,19 @@ Further out on the side where it went it is young: there, n counts from when it 
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import numpy as np
 
 from streamrnn._jit import apart, fused, kernel
 
+from . import signals as _signals
+from . import surprise as _surprise
 from .clock import REAL_TIME
+from .episode import decide
 from .memory import matrix
 from .signals import (
-    AGE,
     BEST,
-    BEST_BOUND,
-    BEST_CAUSE,
-    BEST_SIDE,
     BOUND,
     BY_DAILY,
     BY_MISSING,
@@ -49,16 +50,9 @@ from .signals import (
     DAY,
     GAP,
     HEAD,
-    HOLD,
     LEVEL_AT,
-    LONGEST,
-    QUIET,
-    RANGES,
-    RELEASE,
-    SETTINGS,
     SIDE,
     SIGNAL,
-    THRESHOLD,
     UP,
     VALUE_AT,
     absent,
@@ -70,8 +64,14 @@ from .vector import LANES64, first4, first8
 
 __all__ = ["COMPONENTS", "HOUR", "RANGES", "SETTINGS", "init", "looks", "nothing_found", "score", "size"]
 
-COMPONENTS = ("envelope", "level", "residual", "daily", "missing")
-"""What can raise a flag; a cause is channel * 8 + index here."""
+COMPONENTS = ("envelope", "level", "residual", "daily", "missing", "surprise")
+"""What can raise a flag; a cause is channel * 8 + index here. The last is that of tokens, the others of channels."""
+
+SETTINGS = MappingProxyType({**_signals.SETTINGS, **_surprise.SETTINGS})
+"""Settings and defaults, in the order in which `params` holds them."""
+
+RANGES = MappingProxyType({**_signals.RANGES, **_surprise.RANGES})
+"""The least and the most that each setting may be."""
 
 HOUR = 3600 * 10**9
 """ns"""
@@ -103,31 +103,6 @@ def _lasts(row, chan):
     return row[SIDE] * (chan[at, cause // CAUSES] - row[BOUND]) > 0.0
 
 
-@fused
-def _decide(row, chan, params):
-    """Advance the episode by this sample; returns the edge: 1 raised, -1 cleared, 0 neither."""
-    edge = 0
-    best = row[BEST]
-    if row[UP] == 0.0:
-        if best >= params[THRESHOLD]:
-            row[UP] = 1.0
-            row[QUIET] = 0.0
-            row[AGE] = 0.0
-            row[CAUSE] = row[BEST_CAUSE]
-            row[BOUND] = row[BEST_BOUND]
-            row[SIDE] = row[BEST_SIDE]
-            edge = 1
-    else:
-        row[AGE] += 1.0
-        quiet = best < params[RELEASE] * params[THRESHOLD] and not _lasts(row, chan)
-        row[QUIET] = row[QUIET] + 1.0 if quiet else 0.0
-        if row[QUIET] >= params[HOLD] or row[AGE] >= params[LONGEST]:
-            row[UP] = 0.0
-            row[CAUSE] = -1.0
-            edge = -1
-    return edge
-
-
 @kernel
 def _one_by_one(x, missing, forecast, signals, first, last, settled, row, params):
     """The channels first to last that are not settled."""
@@ -145,7 +120,7 @@ def _one_by_one(x, missing, forecast, signals, first, last, settled, row, params
 
 def looks(settings):
     """Whether a detector of these SETTINGS can find anything: with every margin 0 it is off."""
-    return any(settings[name] > 0.0 for name in COMPONENTS)
+    return any(settings[name] > 0.0 for name in COMPONENTS if name in settings)
 
 
 @fused
@@ -191,7 +166,7 @@ def score(x, missing, n_missing, forecast, has_forecast, t, row, params, i, scor
     if quiet and row[UP] == 0.0:  # nearly always
         nothing_found(i, score, flag, edge, cause)
         return
-    edge[i] = _decide(row, chan, params)
+    edge[i] = decide(row, row[UP] != 0.0 and _lasts(row, chan), params)
     score[i] = row[BEST]
     row[BEST] = 0.0  # for the next sample
     flag[i] = row[UP] != 0.0

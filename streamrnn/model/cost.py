@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .layers import EmbeddingSpec
 from .spec import ModelSpec, array_shapes
 
 __all__ = ["Cost", "cost_of"]
@@ -44,6 +45,9 @@ def cost_of(spec: ModelSpec, state_bytes: int) -> Cost:
         learning = spec.n_features**2
         products += spec.n_out * spec.n_features
     weights = 4 * sum(_size(shape) for shape in array_shapes(spec).values())
+    first = spec.layers[0]
+    if isinstance(first, EmbeddingSpec):
+        weights -= 4 * (first.n_tokens - 1) * first.width  # one row of the table
     alone = next(rate for limit, rate in _ALONE_PER_NS if weights <= limit)
     learn_ns = learning / _LEARN_PER_NS
     return Cost(

@@ -19,6 +19,7 @@ __all__ = [
     "ActivationSpec",
     "AnyLayer",
     "DenseSpec",
+    "EmbeddingSpec",
     "LayerSpec",
     "NormSpec",
     "Shapes",
@@ -149,6 +150,33 @@ class LayerSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbeddingSpec:
+    """A row of a table for a token: the first layer of a network whose input is one integer from 0 to n_tokens - 1.
+
+    It computes what a one-hot vector times the table would, without the product.
+    """
+
+    kind: ClassVar[str] = "embedding"
+    state_size: ClassVar[int] = 0
+    n_in: ClassVar[int] = 1
+
+    n_tokens: int
+    width: int
+
+    def __post_init__(self) -> None:
+        _whole(self, "an embedding", "n_tokens", "width")
+
+    def shapes(self, i: int) -> Shapes:
+        return {f"weight_l{i}": (self.n_tokens, self.width)}
+
+    def multiplications(self) -> int:
+        return 0
+
+    def __str__(self) -> str:
+        return f"embedding of {self.n_tokens} tokens -> {self.width}"
+
+
+@dataclass(frozen=True, slots=True)
 class DenseSpec:
     """act(W x + b), with one of ACTIVATIONS."""
 
@@ -233,9 +261,9 @@ class ActivationSpec:
         return f"{self.activation} {self.n_in}"
 
 
-AnyLayer = LayerSpec | DenseSpec | NormSpec | ActivationSpec
+AnyLayer = LayerSpec | EmbeddingSpec | DenseSpec | NormSpec | ActivationSpec
 _KINDS: Final[Mapping[str, type[AnyLayer]]] = MappingProxyType(
-    {kind.kind: kind for kind in (LayerSpec, DenseSpec, NormSpec, ActivationSpec)}
+    {kind.kind: kind for kind in (LayerSpec, EmbeddingSpec, DenseSpec, NormSpec, ActivationSpec)}
 )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from streamrnn.errors import ModelError
-from streamrnn.kernels import rls
+from streamrnn.kernels import rls, surprise
 from streamrnn.kernels.score import COMPONENTS, RANGES, SETTINGS
 
 from . import file
@@ -50,7 +50,7 @@ class Model:
             raise ModelError(f"the specification is {spec!r:.60}; it must be a ModelSpec")
         if not isinstance(arrays, Mapping):
             raise ModelError(f"the arrays are {arrays!r:.60}; they must be a map of arrays by name")
-        _check_settings("detector", spec.detector, RANGES)
+        _check_settings("detector", spec.detector, _ranges(spec))
         _check_settings("learning", spec.learning, rls.RANGES)
         object.__setattr__(self, "spec", spec)
         object.__setattr__(self, "arrays", check_arrays(spec, arrays))
@@ -150,7 +150,8 @@ class Model:
         The result is run against the original for 1,000 steps unless `check` is off; provenance["parity"] says the
         largest difference, and above `tolerance` a SourceError is raised, as for what cannot be read. `order` names the
         modules one after the other where that is not clear, `nonlinearity` the activation of an nn.RNN in a state dict.
-        `metadata` is what a network does not say: features, units, head, mean, scale, detector (importers.Metadata).
+        `metadata` is what a network does not say: features, units, head, horizon, spread, mean, scale, detector
+        (importers.Metadata).
         """
         from .importers import finish, torch  # noqa: PLC0415 - only who imports pays for it
 
@@ -239,6 +240,7 @@ class Model:
             channel * 8 + k: f"{feature}:{component}"
             for channel, feature in enumerate(self.spec.features)
             for k, component in enumerate(COMPONENTS)
+            if (component == "surprise") == (self.spec.tokens > 0)
         }
 
     def __repr__(self) -> str:
@@ -261,11 +263,23 @@ class Model:
             "normaliser": spec.normaliser,
             "readout": spec.readout,
             "clock": spec.clock,
-            "detector": {**SETTINGS, **spec.detector},
+            "horizon": spec.horizon,
+            "spread": spec.spread,
+            "quantiles": list(spec.quantiles),
+            "tokens": spec.tokens,
+            # Those of tokens are p0, p1, ..., as many as there are.
+            "outputs": [] if spec.tokens else list(spec.outputs),
+            "detector": {k: spec.detector.get(k, v) for k, v in SETTINGS.items() if k in _ranges(spec)},
             "learning": {**rls.SETTINGS, **spec.learning} if spec.readout == "online" else {},
             "parameters": self.parameters,
             "provenance": dict(spec.provenance),
         }
+
+
+def _ranges(spec: ModelSpec) -> _Ranges:
+    """Ranges of the settings that belong to such a model: tokens have no envelopes, and channels no surprise."""
+    apart = {"threshold", "release", "hold", "longest"}
+    return {k: v for k, v in RANGES.items() if k in apart or (k in surprise.SETTINGS) == (spec.tokens > 0)}
 
 
 def _check_settings(kind: str, given: Mapping[str, float], ranges: _Ranges) -> None:

@@ -6,11 +6,11 @@ from .._jit import Entry, fused
 from ..burst import ACCEPTED, HAS_SEQ, HAS_SESSION, HAS_T
 from ..engine.frame import answers_of, arrivals_of, rows_of
 from ..frames import address_of, numbers_at
-from ..wire.codec import HAS, IDS, N_IDS, ONE_ID, ROWS, SEQ, SESSION, T, X, next_id
+from ..wire.codec import HAS, IDS, N_IDS, ONE_ID, ROWS, SEQ, SESSION, T, X, next_id, next_token
 from ..wire.packer import encode_block_output, put_str_head
 from ..wire.raw import copy, native64, put16, put32
 from . import flow as at
-from .flow import GATHERING, flow_of, library_of
+from .flow import GATHERING, TOKENS, flow_of, library_of
 from .native import REALTIME, now
 from .tell import publish
 
@@ -43,7 +43,13 @@ def _next_piece(flow):
         end += length
         arrivals.id_end[i + 1] = end
     s[at.NEXT_ID] = p
-    copy(address_of(rows.x), fields[X] + 4 * n_in * first, 4 * n_in * n)
+    if flow.limits[TOKENS] > 0:
+        p = fields[X]
+        for i in range(n):
+            p, rows.x[i, 0] = next_token(p)
+        fields[X] = p
+    else:
+        copy(address_of(rows.x), fields[X] + 4 * n_in * first, 4 * n_in * n)
     s[at.FILLED] = first + n
     s[at.ROWS] = n
     s[at.ROW] = 0

@@ -65,7 +65,7 @@ class Express(Pump):
             at.FIXED: fleet.n_in is not None,
         }
         self._entries = (gather.address, begin_block.address, tell.address, rest.address)
-        self._set(new_flow(library, limits, given))
+        self._set(new_flow(library, self.limits, given))
         self._state = self._flow.state
         self._room = (0, 0, 0)
         self._sync()

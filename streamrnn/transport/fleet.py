@@ -68,6 +68,11 @@ class Fleet:
         """All lanes, oldest first."""
         return list(self._lanes.values())
 
+    @property
+    def tokens(self) -> int:
+        """How many tokens there are where samples are tokens, else 0."""
+        return 0 if self._only is None else self._only.engine.tokens
+
     def __iter__(self) -> Iterator[Engine]:
         return (lane.engine for lane in self._lanes.values())
 

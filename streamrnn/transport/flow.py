@@ -65,15 +65,18 @@ MESSAGES, BYTES_IN, SAMPLES, BLOCKS, ACCEPTED, OUTPUTS_, PUBLISHED, FLAGS, BYTES
 FRAME, N_IN, N_OUT, CAPACITY, TTL, SHARE, CAUSES, CAUSE_ENDS, EVENT_ROW = range(9)
 LANE_COLUMNS = 9
 
+TOKENS = 4
+"""Where Flow.limits says how many tokens there are."""
+
 NEVER = 2**62
 """A row that no burst has."""
 
 
 class Flow(NamedTuple):
-    """state int64 (STATE,), counts int64, library int64 (the fields of `Library`), limits int64 (the first four fields
-    of `Bounds`), lanes int64 (n, LANE_COLUMNS), fields int64 (BLOCK_FIELDS,) of the held message, stack int64 and clock
-    int64 (2,) scratch, out uint8 the message that is being written; and of rows that wait for a block's answer: y
-    float32, score float32, flag uint8, t and seq int64, ids uint8, the ids with their heads."""
+    """state int64 (STATE,), counts int64, library int64 (the fields of `Library`), limits int64 (the fields of
+    `Bounds` without the time), lanes int64 (n, LANE_COLUMNS), fields int64 (BLOCK_FIELDS,) of the held message, stack
+    int64 and clock int64 (2,) scratch, out uint8 the message that is being written; and of rows that wait for a block's
+    answer: y float32, score float32, flag uint8, t and seq int64, ids uint8, the ids with their heads."""
 
     state: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
@@ -117,7 +120,8 @@ def library_of(flow):
 @fused
 def bounds_of(flow):
     """The limits of what is taken now."""
-    return Bounds(flow.limits[0], flow.limits[1], flow.limits[2], flow.limits[3], flow.state[RECV] + flow.state[AHEAD])
+    a = flow.limits
+    return Bounds(a[0], a[1], a[2], a[3], flow.state[RECV] + flow.state[AHEAD], a[TOKENS])
 
 
 def new_frame(entries: tuple[int, ...], flow: Flow) -> npt.NDArray[np.int64]:
@@ -137,7 +141,9 @@ def new_flow(library: tuple[int, ...], limits: Limits, given: dict[int, int]) ->
         state=state,
         counts=np.zeros(len(COUNTED), np.int64),
         library=np.array(library, np.int64),
-        limits=np.array([limits.max_width, limits.max_block, limits.max_depth, limits.max_skipped], np.int64),
+        limits=np.array(
+            [limits.max_width, limits.max_block, limits.max_depth, limits.max_skipped, limits.tokens], np.int64
+        ),
         lanes=np.zeros((0, LANE_COLUMNS), np.int64),
         fields=np.zeros(BLOCK_FIELDS, np.int64),
         stack=np.zeros(limits.max_depth + 2, np.int64),

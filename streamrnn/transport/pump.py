@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import zmq
@@ -45,7 +46,7 @@ class Pump:
 
     def __init__(self, ingest: zmq.Socket[bytes], outlet: Outlet, fleet: Fleet, limits: Limits, limit: int) -> None:
         self.fleet = fleet
-        self.limits = limits
+        self.limits = replace(limits, tokens=fleet.tokens)
         self.limit = limit
         self.outlet = outlet
         self.counters: Counters = outlet.counters

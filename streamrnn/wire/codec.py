@@ -35,25 +35,27 @@ __all__ = [
     "id_of_topic",
     "is_block_topic",
     "next_id",
+    "next_token",
 ]
 
 
 class Bounds(NamedTuple):
-    """`Limits` as plain numbers, with the latest time that is taken, ns."""
+    """`Limits` as plain numbers, with the latest time that is taken, ns, and how many tokens there are, else 0."""
 
     max_width: int
     max_block: int
     max_depth: int
     max_skipped: int
     latest: int
+    tokens: int
 
 
 # What `decode_sample` writes, int64; a block's fields begin alike.
 T, SEQ, SESSION, HAS, WIDTH = range(5)
 FIELDS = 5
 
-# Of a block, T and SEQ are addresses of columns. IDS is that of the first id, N_IDS their number or, where one stands
-# for all rows (ONE_ID), its length.
+# Of a block, T, SEQ and X are addresses of columns; of tokens, X is that of the next one. IDS is that of the first id,
+# N_IDS their number or, where one stands for all rows (ONE_ID), its length.
 X, IDS, N_IDS, ONE_ID, ROWS = range(5, 10)
 BLOCK_FIELDS = 10
 
@@ -104,6 +106,13 @@ def _infinite(p, n):
 @fused
 def _values(p, end, bounds, n_in, x, fields):
     """Read x: its width into fields, and its values into x float32 (n_in,) where that is its width."""
+    if bounds.tokens > 0:
+        at, token, above = integer(p, end)
+        if at == REFUSED or above or token < 0 or token >= bounds.tokens:
+            return REFUSED
+        fields[WIDTH] = 1
+        x[0] = token
+        return at
     kind, at, n = head(p, end)
     if at == REFUSED:
         return REFUSED
@@ -254,6 +263,27 @@ def _column(p, end, size):
     return at + n, at, n // size
 
 
+@kernel
+def _tokens(p, end, bounds):
+    """(position behind, address of the first, how many) of an array of tokens."""
+    kind, at, n = head(p, end)
+    if at == REFUSED or kind != ARRAY or n > bounds.max_block:
+        return REFUSED, REFUSED, np.int64(0)
+    first = at
+    for _ in range(n):
+        at, token, above = integer(at, end)
+        if at == REFUSED or above or token < 0 or token >= bounds.tokens:
+            return REFUSED, REFUSED, np.int64(0)
+    return at, first, n
+
+
+@kernel
+def next_token(p):
+    """(position behind, token) of the token at p among those of a block that was decoded."""
+    at, token, _ = integer(p, p + 9)
+    return at, np.float32(token)
+
+
 @fused
 def decode_block(p, end, bounds, n_in, fields, stack):
     """Read the body of a block and check all of it but its streams; whether it was a sound one.
@@ -294,7 +324,9 @@ def decode_block(p, end, bounds, n_in, fields, stack):
         else:
             seen |= key
             p = at + length
-            if key == 1:
+            if key == 1 and bounds.tokens > 0:
+                p, fields[X], n_x = _tokens(p, end, bounds)
+            elif key == 1:
                 p, fields[X], n_x = _column(p, end, 4)
             elif key == 2:
                 p, fields[T], n_t = _column(p, end, 8)
@@ -335,7 +367,7 @@ def _checked(n, n_x, n_t, n_seq, bounds, fields):
         return False
     fields[ROWS] = n
     fields[WIDTH] = n_x // n
-    if _infinite(fields[X], n_x):
+    if bounds.tokens == 0 and _infinite(fields[X], n_x):
         return False
     if fields[T] != REFUSED:
         if n_t != n:

@@ -19,6 +19,7 @@ from .floats import Buffer, first_infinity, floats, from_wire, to_wire, vector_b
 from .ids import BLOCK_TOPIC, id_bytes, id_of_topic
 from .limits import INT64_MAX, INT64_MIN, MAX_SESSION, UINT64_MAX, Limits
 from .scan import read_map
+from .tokens import read_token, read_tokens, to_token
 
 __all__ = ["Block", "Sample", "decode_ingest", "encode_block", "encode_sample"]
 
@@ -29,7 +30,7 @@ _unpack = msgpack.unpackb
 
 @dataclass(slots=True)
 class Sample:
-    """One accepted sample: the id in UTF-8, `x` float32 `(n_in,)` with NaN for a missing channel, `t` in
+    """One accepted sample: the id in UTF-8, `x` float32 `(n_in,)` with NaN for a missing channel, or one token, `t` in
     ns.
     """
 
@@ -60,18 +61,19 @@ class Block:
 
 
 def encode_sample(
-    x: Sequence[float | None] | Buffer,
+    x: Sequence[float | None] | Buffer | int,
     t: int | None = None,
     seq: int | None = None,
     session: bytes | str | None = None,
     reset: bool = False,
 ) -> bytes:
-    """The body of one sample; keys in this order: x (bin), t, seq, session, reset. Raises InputError.
+    """The body of one sample; keys in this order: x (bin, or a token), t, seq, session, reset. Raises InputError.
 
     >>> encode_sample([1.0, None], seq=7).hex(" ")
     '82 a1 78 c4 08 00 00 80 3f 00 00 c0 7f a3 73 65 71 07'
     """
-    body: dict[str, object] = {"x": vector_bytes(x)}
+    token = to_token(x)
+    body: dict[str, object] = {"x": vector_bytes(x) if token is None else token}  # type: ignore[arg-type]
     if t is not None:
         body["t"] = _whole(t)
     if seq is not None:
@@ -95,13 +97,13 @@ def _whole(t: Any) -> int:
 
 def encode_block(
     ids: str | Sequence[str],
-    x: bytes,
+    x: bytes | Sequence[int],
     n: int,
     t: array[int] | None = None,
     seq: array[int] | None = None,
     session: bytes | str | None = None,
 ) -> bytes:
-    """The body of a block of `n` rows; `x` is the float32 bytes of `(n, n_in)`, `t` int64 and `seq` uint64
+    """The body of a block of `n` rows; `x` is the float32 bytes of `(n, n_in)` or n tokens, `t` int64 and `seq` uint64
     `(n,)`.
 
     Keys in this order: ids, n, x, t, seq, session.
@@ -165,17 +167,18 @@ def _plain(fields: dict[Any, Any]) -> bool:
 
 def _to_sample(stream: bytes, fields: dict[str, Any], limits: Limits, now_ns: int) -> Sample:
     x = fields.get("x")
-    if type(x) is bytes:
+    raw = b""
+    if limits.tokens:
+        x = read_token(x, limits.tokens)
+    elif type(x) is bytes:
         raw, x = x, _column("x", "f", x)
     elif type(x) is list:
         x = floats(x)
         raw = to_wire(x)
     else:
-        raise (
-            Malformed("x is missing; send an array of numbers or a bin of float32")
-            if x is None
-            else Malformed(f"x is {x!r:.60}; send an array of numbers or a bin of float32")
-        )
+        what = "missing" if x is None else f"{x!r:.60}"
+        what += ", and the model takes no tokens" if type(x) is int else ""
+        raise Malformed(f"x is {what}; send an array of numbers or a bin of float32")
     if not 1 <= len(x) <= limits.max_width:
         raise WrongWidth(f"{len(x)} values in x; send 1 to {limits.max_width}")
     at = first_infinity(raw)
@@ -195,11 +198,16 @@ def _to_sample(stream: bytes, fields: dict[str, Any], limits: Limits, now_ns: in
 
 def _block(body: bytes, limits: Limits, now_ns: int, n_in: int | None) -> Block:
     known = {"ids": limits.max_block, "n": -1, "x": -1, "t": -1, "seq": -1, "session": -1}
+    if limits.tokens:
+        known["x"] = limits.max_block
     fields = read_map(body, known, limits.max_depth, limits.max_skipped)
     x_raw, t_raw, seq_raw = fields.get("x"), fields.get("t"), fields.get("seq")
-    if x_raw is None:
+    if limits.tokens:
+        x, x_raw = read_tokens(x_raw, limits.tokens), b""
+    elif x_raw is None:
         raise Malformed("x is missing; send a bin of float32 (n, n_in)")
-    x = _column("x", "f", x_raw)
+    else:
+        x = _column("x", "f", x_raw)
     t = None if t_raw is None else _column("t", "q", t_raw)
     seq = None if seq_raw is None else _column("seq", "Q", seq_raw)
     ids, n = _block_ids(fields, len(x), t, seq, n_in)

@@ -20,7 +20,8 @@ class Limits:
 
     `max_message` bytes in topic and body together, `max_width` values in a sample, `max_block` rows in a
     block, `max_depth` levels of nesting inside a value that is not ours, `max_skipped` values in all that are
-    not ours, `max_ahead_ns` how far a sample's time may be ahead of the daemon's clock.
+    not ours, `max_ahead_ns` how far a sample's time may be ahead of the daemon's clock. With `tokens` above 0 samples
+    are tokens, integers below that.
 
     >>> Limits(max_width=8).max_block
     65536
@@ -32,6 +33,7 @@ class Limits:
     max_depth: int = 32
     max_skipped: int = 4096
     max_ahead_ns: int = 86_400 * 10**9
+    tokens: int = 0
 
 
 DEFAULT_LIMITS = Limits()

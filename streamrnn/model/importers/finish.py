@@ -11,6 +11,7 @@ import numpy as np
 from streamrnn.errors import ModelError, SourceError
 
 from ..model import Model
+from ..spec import QUANTILES
 from .parity import compare
 from .parts import Source, assemble
 
@@ -22,7 +23,10 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a network does not say of itself; `mean` and `scale` (n_in,) normalise inputs: u = (x - mean) / scale."""
+    """What a network does not say of itself; `mean` and `scale` (n_in,) normalise inputs: u = (x - mean) / scale.
+
+    `horizon`, `spread` and `quantiles` are a forecast's, as in ModelSpec.
+    """
 
     features: Sequence[str] = ()
     units: Sequence[str] = ()
@@ -30,6 +34,9 @@ class Metadata:
     mean: Sequence[float] | None = None
     scale: Sequence[float] | None = None
     detector: Mapping[str, float] = field(default_factory=dict)
+    horizon: int = 1
+    spread: str = "none"
+    quantiles: Sequence[float] = QUANTILES
 
 
 def finish(source: Source, metadata: Metadata, *, check: bool = True, tolerance: float = TOLERANCE) -> Model:
@@ -79,7 +86,7 @@ def _described(raw: Model, metadata: Metadata, provenance: Mapping[str, Any]) ->
     """The model with its metadata."""
     spec, arrays = raw.spec, dict(raw.arrays)
     head = metadata.head or spec.head
-    if spec.head == "classify" and head != "classify":
+    if spec.head == "classify" and head not in ("classify", "forecast" if spec.tokens else "classify"):
         raise SourceError(f"the source ends in softmax, so its head is 'classify'; {head!r} was asked for")
     normaliser = spec.normaliser
     if (metadata.mean is None) != (metadata.scale is None):
@@ -100,6 +107,9 @@ def _described(raw: Model, metadata: Metadata, provenance: Mapping[str, Any]) ->
             features=tuple(metadata.features),
             units=tuple(metadata.units),
             detector=metadata.detector,
+            horizon=metadata.horizon,
+            spread=metadata.spread,
+            quantiles=tuple(metadata.quantiles),  # type: ignore[arg-type]  # checked there
             provenance=provenance,
         )
         return Model(described, arrays)

@@ -12,6 +12,7 @@ import numpy as np
 
 from streamrnn.errors import SourceError
 
+from ..layers import EmbeddingSpec
 from .keras_config import NOTHING, Layer, layers_of, parts_of
 from .keras_file import read_layers
 from .needs import file_facts, installed, need
@@ -27,6 +28,7 @@ _KEPT = {
     "GRU": ("units", "activation", "recurrent_activation", "use_bias", "return_sequences", "reset_after"),
     "SimpleRNN": ("units", "activation", "use_bias", "return_sequences"),
     "Dense": ("units", "activation", "use_bias"),
+    "Embedding": ("input_dim", "output_dim"),
     "LayerNormalization": ("epsilon", "center", "scale"),
     "Activation": ("activation",),
     "ReLU": (),
@@ -52,7 +54,8 @@ def _rebuilt(layers: Sequence[Layer]) -> Any:
             made.append(keras.layers.Normalization(mean=mean, variance=variance))
         first = layer.weights[0] if layer.weights else np.zeros((0, 0))
         n_in = n_in or (first.size if layer.kind in ("Normalization", "LayerNormalization") else len(first))
-    model = keras.Sequential([keras.Input((None, n_in)), *made])
+    tokens = bool(made) and type(made[0]).__name__ == "Embedding"
+    model = keras.Sequential([keras.Input((None,), dtype="int32") if tokens else keras.Input((None, n_in)), *made])
     weighted = [layer for layer in layers if layer.kind in _KEPT]
     for layer, new in zip(weighted, (m for m in made if type(m).__name__ in _KEPT), strict=True):
         new.set_weights([np.asarray(w) for w in layer.weights])
@@ -62,17 +65,19 @@ def _rebuilt(layers: Sequence[Layer]) -> Any:
 class KerasReference:
     """A model of Keras, called with a whole sequence."""
 
-    def __init__(self, model: Any, n_out: int) -> None:
+    def __init__(self, model: Any, n_out: int, tokens: bool) -> None:
         """Raises what Keras raises for a first call, and SourceError where it gives another shape."""
         keras = need("keras", "comparing with the original")
         self.against = f"keras {keras.__version__} with {keras.backend.backend()}"
         self._keras, self._model, self._n_out = keras, model, n_out
         shape = model.input_shape
-        self.length: int | None = shape[1] if len(shape) == 3 else None
-        self(np.zeros((self.length or 3, shape[-1]), np.float32))
+        self._tokens = tokens
+        self.length: int | None = shape[1] if len(shape) == (2 if tokens else 3) else None
+        self(np.zeros((self.length or 3, 1 if tokens else shape[-1]), np.float32))
 
     def __call__(self, x: Array) -> Array:
-        y = np.asarray(self._keras.ops.convert_to_numpy(self._model(x[None], training=False)), np.float32)
+        given = x[None, :, 0].astype(np.int32) if self._tokens else x[None]
+        y = np.asarray(self._keras.ops.convert_to_numpy(self._model(given, training=False)), np.float32)
         if y.shape[-1] != self._n_out or y.size not in (self._n_out, self._n_out * len(x)):
             raise SourceError(f"the model gives an output of shape {y.shape} for {len(x)} steps of one sequence")
         return y.reshape(-1, self._n_out)
@@ -101,9 +106,10 @@ def read(source: object, *, config: str | os.PathLike[str] | None = None) -> Sou
 
 def _window(layers: Sequence[Layer]) -> int | None:
     """The number of steps that an input layer fixes."""
+    rank = 2 if any(layer.kind == "Embedding" for layer in layers) else 3
     for layer in layers:
         shape = layer.config.get("batch_shape") or layer.config.get("batch_input_shape")
-        if isinstance(shape, (list, tuple)) and len(shape) == 3 and isinstance(shape[1], int):
+        if isinstance(shape, (list, tuple)) and len(shape) == rank and isinstance(shape[1], int):
             return shape[1]
     return None
 
@@ -146,7 +152,8 @@ def _add_reference(made: Source, source: Any) -> None:
         return
     try:
         model = _rebuilt(source) if isinstance(source, list) else source
-        made.reference = KerasReference(model, made.parts[-1].layer.width)
+        tokens = isinstance(made.parts[0].layer, EmbeddingSpec)
+        made.reference = KerasReference(model, made.parts[-1].layer.width, tokens)
     except SourceError:
         raise
     except Exception as error:  # Keras and its backends each raise their own

@@ -10,7 +10,7 @@ import numpy as np
 
 from streamrnn.errors import SourceError
 
-from .parts import Array, Part, activation, blocks_of, dense, norm, recurrent
+from .parts import Array, Part, activation, blocks_of, dense, embedding, norm, recurrent
 
 __all__ = ["NOTHING", "Layer", "layers_of", "parts_of"]
 
@@ -31,7 +31,6 @@ _WHY = {
     "RepeatVector": "an encoder and decoder needs the whole sequence before its first output",
     "Lambda": "it holds code, which is never run",
     "Masking": "missing values are NaN here, and are filled by the engine; train without it",
-    "Embedding": "tokens as input are not read; give one-hot channels and a Dense layer",
     "BatchNormalization": "fold it into the layer before it, or use LayerNormalization",
 }
 
@@ -176,6 +175,15 @@ def _recurrent(layer: Layer) -> list[Part]:
     return [recurrent(layer.name, cell, W_ih, W_hh, b_ih, b_hh, activations=acts, gates=gates)]
 
 
+def _embedding(layer: Layer, width: int) -> list[Part]:  # noqa: ARG001 - as the other kinds
+    if layer.config.get("mask_zero"):
+        raise SourceError(
+            f"{layer.name} masks token 0; every token of a stream is a step: build it with mask_zero=False"
+        )
+    (W,) = _take(layer, 1)
+    return [embedding(layer.name, W)]
+
+
 def _dense(layer: Layer, width: int) -> list[Part]:  # noqa: ARG001 - as the other kinds
     biased = layer.config.get("use_bias", True)
     W, *b = _take(layer, 2 if biased else 1)
@@ -210,6 +218,7 @@ def _one_activation(layer: Layer, width: int) -> list[Part]:
 
 _STATELESS: dict[str, Callable[[Layer, int], list[Part]]] = {
     "Dense": _dense,
+    "Embedding": _embedding,
     "LayerNormalization": _layer_norm,
     "Activation": _one_activation,
     "ReLU": _one_activation,

@@ -84,6 +84,7 @@ class _Graph:
             if loose:
                 raise SourceError(f"tensors {each(loose)} are used by no node; remove them from the file")
         self._fixed: int | None = None
+        self._tokens = self._token_type()
 
     def _needed(self, outputs: list[str]) -> list[Any]:
         """The nodes that the outputs depend on, in order."""
@@ -94,18 +95,37 @@ class _Graph:
                 wanted |= set(node.input)
         return nodes[::-1]
 
+    def _token_type(self) -> Any:
+        """NumPy's type of the first input where that is tokens, whole numbers that a table is read with; else None."""
+        types = self._onnx.TensorProto
+        whole = {types.INT32: np.int32, types.INT64: np.int64}
+        port = self._inputs[0]
+        kind = port.type.tensor_type.elem_type
+        if kind in whole:
+            return whole[kind]
+        readers = [node for node in self._nodes if port.name in node.input]
+        casts = [a.i for node in readers if node.op_type == "Cast" for a in node.attribute if a.name == "to"]
+        return np.float32 if readers and len(casts) == len(readers) and set(casts) <= set(whole) else None
+
     def _shape(self, port: Any) -> list[int | None]:
         kind = port.type.tensor_type
-        if kind.elem_type != self._onnx.TensorProto.FLOAT:
+        tokens = port is self._inputs[0] and self._tokens is not None
+        if kind.elem_type != self._onnx.TensorProto.FLOAT and not tokens:
             name = self._onnx.TensorProto.DataType.Name(kind.elem_type) if kind.elem_type else "no tensor"
-            raise SourceError(f"input {port.name!r} is {name}; only float32 is read (no tokens, no quantised networks)")
+            raise SourceError(f"input {port.name!r} is {name}; only float32 and tokens are read, no quantised networks")
         if not kind.HasField("shape"):
             raise SourceError(f"input {port.name!r} has no shape; export with one")
-        return [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
+        shape = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
+        return [*shape, 1] if tokens else shape
 
     def walked(self) -> tuple[Walk, int | None, Live]:
         """(the walk to the end, the axis of time of the input or None, y)."""
         shape = self._shape(self._inputs[0])
+        if self._tokens is not None and len(shape) not in (2, 3):
+            raise SourceError(
+                f"input {self._inputs[0].name!r} is {np.dtype(self._tokens).name.upper()} of shape {shape[:-1]}; "
+                "tokens are (batch, time) in either order, one a step, and other inputs float32"
+            )
         if len(shape) not in (2, 3) or not shape[-1]:
             raise SourceError(
                 f"input {self._inputs[0].name!r} has shape {shape}; it must be (batch, time, features) in either "
@@ -140,11 +160,13 @@ class _Graph:
             full[axis] = steps
         numpy = self._onnx.numpy_helper
         values: dict[str, Any] = {name: Const(numpy.to_array(t)) for name, t in self._initial.items()}
+        if self._tokens is not None:
+            full = full[:-1]
         values[self._inputs[0].name] = Live(np.arange(steps * F).reshape(full), F, 0)
         for port in self._inputs[1:]:
             given = [n or 1 for n in self._shape(port)]
             values[port.name] = Given(np.arange(int(np.prod(given))).reshape(given), port.name)
-        walk = Walk(self._onnx, self._evaluate, steps, values)
+        walk = Walk(self._onnx, self._evaluate, steps, values, tokens=self._tokens is not None)
         walk.run(self._nodes)
         return walk, axis, self._y(walk)
 
@@ -184,7 +206,8 @@ class _Graph:
                 path,
                 x=self._inputs[0].name,
                 y=self._output or "",
-                rank=len(self._shape(self._inputs[0])),
+                rank=len(self._shape(self._inputs[0])) - (self._tokens is not None),
+                tokens=self._tokens,
                 axis=axis,
                 fixed=self._fixed,
                 states=states,

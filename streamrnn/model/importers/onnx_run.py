@@ -24,14 +24,16 @@ class OnnxReference:
         x: str,
         y: str,
         rank: int,
+        tokens: type[np.generic] | None = None,
         axis: int | None,
         fixed: int | None,
         states: Mapping[str, tuple[str, tuple[int, ...]]],
         n_in: int,
         n_out: int,
     ) -> None:
-        """`axis` is that of time among the `rank` of input `x`, `fixed` its length where that is fixed; `states` maps
-        inputs to (output or "", shape). Raises what ONNX Runtime raises for a file that it cannot run."""
+        """`axis` is that of time among the `rank` of input `x`, `fixed` its length where that is fixed; `tokens` the
+        type of its numbers where they are tokens, without an axis of features; `states` maps inputs to (output or "",
+        shape). Raises what ONNX Runtime raises for a file that it cannot run."""
         runtime = need("onnxruntime", "comparing with the original")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -41,17 +43,19 @@ class OnnxReference:
         self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.against = f"onnxruntime {runtime.__version__}"
         self._x, self._y, self._rank, self._axis, self._n_out = x, y, rank, axis, n_out
+        self._tokens = tokens
         self._states = dict(states)
         self._stepwise = (fixed == 1 or axis is None) and bool(states) and all(out for out, _ in states.values())
         self.length = None if self._stepwise else 1 if axis is None else fixed
         self(np.zeros((self.length or 3, n_in), np.float32))
 
-    def _shaped(self, x: Array) -> Array:
+    def _shaped(self, x: Array) -> Any:
         shape = [1] * self._rank
-        shape[-1] = x.shape[-1]
+        if self._tokens is None:
+            shape[-1] = x.shape[-1]
         if self._axis is not None:
             shape[self._axis] = len(x)
-        return x.reshape(shape)
+        return x.reshape(shape).astype(self._tokens or np.float32)
 
     def __call__(self, x: Array) -> Array:
         feed: dict[str, Any] = {name: np.zeros(shape, np.float32) for name, (_, shape) in self._states.items()}

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from streamrnn.errors import SourceError
 
+from ..layers import EmbeddingSpec
 from .onnx_cells import GATES, cell_part, direction_of
 from .onnx_values import STEP, Const, Deferred, Evaluator, Given, Live, State, Value, identify
-from .parts import Array, Part, activation, dense, floats, norm
+from .parts import Array, Part, activation, dense, embedding, floats, norm
 
 __all__ = ["Walk", "WrongAxisError"]
 
@@ -33,6 +34,7 @@ _WHY = {
     "SplitToSequence": "the exporter unrolled the recurrent layer; use dynamo=False, or import the module itself",
     "If": "what depends on a condition has no fixed chain of layers",
     "LogSoftmax": "y would be the logarithm of a probability; export the network up to its logits or a Softmax",
+    "OneHot": "give tokens to a Gather from a table (an embedding) in its place",
     "Attention": "attention looks at the whole sequence, and a live stream has no future",
     "Conv": "a convolution sees a window of samples, not one",
     "ReduceSum": "a sum over steps or features has no place in a chain of layers",
@@ -49,12 +51,14 @@ class WrongAxisError(Exception):
 
 @dataclass
 class Walk:
-    """Values by name, and what was found so far; `steps` is how many steps the input has."""
+    """Values by name, and what was found so far; `steps` is how many steps the input has, `tokens` whether
+    each is one token, without an axis of features."""
 
     onnx: Any
     evaluate: Evaluator
     steps: int
     values: dict[str, Value]
+    tokens: bool = False
     parts: list[Part] = field(default_factory=list)
     scale_shift: tuple[Array, Array] | None = None
     taken: dict[str, dict[int, int]] = field(default_factory=dict)
@@ -128,6 +132,8 @@ class Walk:
             self._put(node, [Const(a) for a in found])
         elif node.op_type in GATES:
             self._recurrent(node, what)
+        elif node.op_type == "Gather" and isinstance(inputs[0], Const):
+            self._embedding(node, inputs[0], what)
         elif node.op_type in _MOVES:
             self._move(node, inputs, what)
         elif node.op_type in ("Dropout", "Cast"):
@@ -148,7 +154,10 @@ class Walk:
             self.values[name] = value
 
     def _pass(self, node: Any, inputs: list[Value | None], what: str) -> None:
-        if node.op_type == "Cast" and self._attributes(node)["to"] != self.onnx.TensorProto.FLOAT:
+        kinds = self.onnx.TensorProto
+        # Tokens are whole numbers, in whatever type.
+        plain = (kinds.FLOAT, kinds.INT32, kinds.INT64) if self.tokens and not self.parts else (kinds.FLOAT,)
+        if node.op_type == "Cast" and self._attributes(node)["to"] not in plain:
             raise SourceError(f"{what} turns live values into another type than float32, which is not read")
         assert inputs[0] is not None
         self.values[node.output[0]] = inputs[0]
@@ -183,6 +192,18 @@ class Walk:
                 made.append(Given(ids, first.name) if isinstance(first, Given) else State(ids))
         self._put(node, made)
 
+    def _embedding(self, node: Any, table: Const, what: str) -> None:
+        """Rows of a table for the tokens that are the network's input."""
+        live = self.live(node.input[1], what)
+        if not self.tokens or self.parts:
+            raise SourceError(f"{what} looks up what other nodes computed; only the input itself can be a token")
+        if self._attributes(node).get("axis", 0) != 0:
+            raise SourceError(f"{what} looks up columns; an embedding has a row for each token (axis 0)")
+        part = embedding(node.name or node.output[0], floats(f"table of {what}", table.array))
+        self.parts.append(part)
+        W = part.layer.width
+        self.values[node.output[0]] = Live(live.ids[..., None] * W + np.arange(W), W, len(self.parts))
+
     def _recurrent(self, node: Any, what: str) -> None:
         attributes = self._attributes(node)
         name = node.name or node.output[0]
@@ -192,7 +213,7 @@ class Walk:
         layout = attributes.get("layout", 0)
         expected = np.arange(T * F).reshape((1, T, F) if layout else (T, 1, F))
         if live.ids.shape != expected.shape or (live.ids != expected).any():
-            if not self.parts:
+            if all(isinstance(p.layer, EmbeddingSpec) for p in self.parts):
                 raise WrongAxisError
             raise SourceError(f"{what} does not read the steps of {self.parts[-1].name} in their order")
         names = ["X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P"]

@@ -33,9 +33,14 @@ class Parity:
         }
 
 
-def probe(n_in: int, steps: int = STEPS) -> Array:
-    """Inputs float32 (steps, n_in) of ordinary size that never settle: a random walk that is pulled back to 0."""
+def probe(n_in: int, steps: int = STEPS, tokens: int = 0) -> Array:
+    """Inputs float32 (steps, n_in) of ordinary size that never settle: a random walk that is pulled back to 0.
+
+    Where there are tokens, any of them.
+    """
     rng = np.random.default_rng(20)
+    if tokens:
+        return rng.integers(0, tokens, (steps, 1)).astype(np.float32)
     x = np.zeros((steps, n_in))
     for i in range(1, steps):
         x[i] = 0.9 * x[i - 1] + rng.normal(size=n_in)
@@ -63,7 +68,7 @@ def compare(model: Model, reference: Reference, steps: int = STEPS) -> Parity:
 
     engine = Engine(model, capacity=1, ring=0)
     mean, scale = (model.arrays.get(f"normaliser.{name}") for name in ("mean", "scale"))
-    x = probe(model.spec.n_in, steps)
+    x = probe(model.spec.n_in, steps, model.spec.tokens)
     if mean is not None and scale is not None:
         x = (x * scale + mean).astype(np.float32)
     length = reference.length or steps

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from streamrnn.errors import SourceError
 
-from ..layers import ActivationSpec, AnyLayer, DenseSpec, LayerSpec, NormSpec
+from ..layers import ActivationSpec, AnyLayer, DenseSpec, EmbeddingSpec, LayerSpec, NormSpec
 from ..spec import ModelSpec
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "blocks_of",
     "dense",
     "each",
+    "embedding",
     "floats",
     "norm",
     "recurrent",
@@ -52,7 +53,8 @@ class Reference(Protocol):
     """Steps that it takes at once, where it takes no other number."""
 
     def __call__(self, x: Array) -> Array:
-        """Run a sequence float32 (T, n_in) from the beginning: outputs (T, n_out), or the last step's, (1, n_out)."""
+        """Run a sequence float32 (T, n_in), (T, 1) of tokens, from the beginning: outputs (T, n_out), or (1, n_out)
+        where only the last step's are given."""
 
 
 @dataclass
@@ -123,6 +125,13 @@ def dense(name: str, W: Array, b: Array | None, act: str = "linear") -> Part:
     return Part(DenseSpec(W.shape[1], W.shape[0], act), {"weight": W, "bias": b}, name)
 
 
+def embedding(name: str, W: Array) -> Part:
+    """A table W (n_tokens, width) for the network's input, which is one token."""
+    if W.ndim != 2:
+        raise SourceError(f"{name}: the table has shape {W.shape}; an embedding needs (tokens, width)")
+    return Part(EmbeddingSpec(W.shape[0], W.shape[1]), {"weight": W}, name)
+
+
 def norm(name: str, n: int, weight: Array | None, bias: Array | None, epsilon: float) -> Part:
     """A layer norm over n features; a weight that is None is one, a bias zero."""
     weight = np.ones(n, np.float32) if weight is None else weight.reshape(-1)
@@ -167,6 +176,9 @@ def assemble(source: Source) -> tuple[ModelSpec, dict[str, Array]]:
     if not any(isinstance(p.layer, LayerSpec) for p in parts):
         found = ", ".join(p.name for p in parts) or "nothing"
         raise SourceError(f"no recurrent layer was found, only {found}; there is nothing to keep a state for")
+    for part in parts[1:]:
+        if isinstance(part.layer, EmbeddingSpec):
+            raise SourceError(f"{part.name} is an embedding behind {parts[0].name}; only the first layer can be one")
     for before, part in pairwise(parts):
         if before.layer.width != part.layer.n_in:
             raise SourceError(

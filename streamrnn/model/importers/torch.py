@@ -12,9 +12,10 @@ from safetensors.numpy import load as load_safetensors
 
 from streamrnn.errors import SourceError
 
+from ..layers import EmbeddingSpec
 from .needs import file_facts, installed, need
 from .order import Block, arrange
-from .parts import Array, Part, Source, activation, dense, each, floats, norm, recurrent
+from .parts import Array, Part, Source, activation, dense, each, embedding, floats, norm, recurrent
 from .torch_names import blocks_of_state
 from .torch_run import ChainReference, ModuleReference
 
@@ -34,7 +35,7 @@ _WHY = {
     "Transformer": "attention looks at the whole sequence, and a live stream has no future",
     "Conv1d": "a convolution sees a window of samples, not one; use a recurrent layer in its place",
     "BatchNorm1d": "fold it into the layer before it, or use a LayerNorm",
-    "Embedding": "tokens as input are not read; give one-hot channels and a Linear layer",
+    "EmbeddingBag": "a bag sums many tokens, and a sample is one; use an Embedding",
 }
 
 
@@ -141,7 +142,9 @@ def _from_module(module: Any, order: Sequence[str] | None) -> Source:
     try:
         if cells:
             raise ValueError("its cells are called step by step")
-        source.reference = ModuleReference(module, parts[0].layer.n_in, parts[-1].layer.width)
+        source.reference = ModuleReference(
+            module, parts[0].layer.n_in, parts[-1].layer.width, isinstance(parts[0].layer, EmbeddingSpec)
+        )
     except SourceError:
         raise
     except Exception as error:  # the module is anyone's
@@ -185,6 +188,10 @@ def _parts(torch: Any, name: str, leaf: Any) -> list[Part]:
         return _stack(name, leaf, tensors)
     if isinstance(leaf, nn.RNNCellBase):
         return [_recurrent(name, leaf, {f"{key}_l0": a for key, a in tensors.items()}, 0)]
+    if type(leaf) is nn.Embedding:
+        if leaf.max_norm is not None:
+            raise SourceError(f"{name} has max_norm, which changes its table as it is read; build it without")
+        return [embedding(name, tensors["weight"])]
     if type(leaf) is nn.Linear:
         return [dense(name, tensors["weight"], tensors.get("bias"))]
     if type(leaf) is nn.LayerNorm:
@@ -194,7 +201,8 @@ def _parts(torch: Any, name: str, leaf: Any) -> list[Part]:
             )
         return [norm(name, leaf.normalized_shape[0], tensors.get("weight"), tensors.get("bias"), leaf.eps)]
     why = _WHY.get(
-        kind, "known are RNN, LSTM, GRU, their cells, Linear, LayerNorm, Dropout, ReLU, Tanh, Sigmoid, Softmax"
+        kind,
+        "known are RNN, LSTM, GRU, their cells, Embedding, Linear, LayerNorm, Dropout, ReLU, Tanh, Sigmoid, Softmax",
     )
     raise SourceError(f"{name} is a {kind}, which is not read: {why}")
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from streamrnn.errors import SourceError
 
 from .order import Block
-from .parts import Array, Part, dense, each, norm, recurrent
+from .parts import Array, Part, dense, each, embedding, norm, recurrent
 
 __all__ = ["PREFIXES", "blocks_of_state"]
 
@@ -68,6 +68,9 @@ def _block(owner: str, members: dict[str, Array], nonlinearity: str | None, note
         raise SourceError(
             f"tensor '{owner}.weight' has {weight.ndim} dimensions; no convolutions or other kinds are read"
         )
+    if bias is None and "emb" in owner.rpartition(".")[2].lower():
+        notes.append(f"{owner} is taken as an embedding, by its name; a state dict does not say it")
+        return Block(owner, (embedding(owner, weight),))
     return Block(owner, (dense(owner, weight, bias),))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from streamrnn.errors import SourceError
 
-from ..layers import DenseSpec, LayerSpec, NormSpec
+from ..layers import DenseSpec, EmbeddingSpec, LayerSpec, NormSpec
 from .needs import need
 from .parts import Array, Part
 
@@ -50,6 +50,8 @@ class ChainReference:
     def _stateless(self, part: Part, value: Any) -> Any:
         torch, layer = self._torch, part.layer
         tensors = {k: torch.from_numpy(a.copy()) for k, a in part.arrays.items()}
+        if isinstance(layer, EmbeddingSpec):
+            return torch.nn.functional.embedding(value[..., 0].long(), **tensors)
         if isinstance(layer, NormSpec):
             return torch.nn.functional.layer_norm(value, (layer.n_in,), eps=layer.epsilon, **tensors)
         if isinstance(layer, DenseSpec):
@@ -65,11 +67,11 @@ class ModuleReference:
 
     length: int | None = None
 
-    def __init__(self, module: Any, n_in: int, n_out: int) -> None:
+    def __init__(self, module: Any, n_in: int, n_out: int, tokens: bool = False) -> None:
         """Raises whatever the module raises on a first call, and SourceError where it gives another shape."""
         self._torch = need("torch", "comparing with PyTorch")
         self.against = f"torch {self._torch.__version__}"
-        self._module, self._n_out = module, n_out
+        self._module, self._n_out, self._tokens = module, n_out, tokens
         firsts = [m.batch_first for m in module.modules() if isinstance(m, self._torch.nn.RNNBase)]
         self._batch_first = bool(firsts and firsts[0])
         self(np.zeros((3, n_in), np.float32))
@@ -79,6 +81,8 @@ class ModuleReference:
         where = next(iter(module.parameters())).device
         kind = next(iter(module.parameters())).dtype
         value = torch.from_numpy(x).to(where, kind)
+        if self._tokens:
+            value = value[:, 0].long()
         training = module.training
         module.eval()
         try:
