@@ -140,4 +140,4 @@ def test_threads_that_the_system_refuses_are_a_setting_to_change(monkeypatch):
     deadline = time.monotonic() + 5
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert threading.active_count() == before, "those that had started wait for ever"
+    assert threading.active_count() <= before, "those that had started wait for ever"
