@@ -173,7 +173,7 @@ DataPathOption = Annotated[
 BurstOption = Annotated[
     int | None,
     typer.Option(
-        show_default="256 a thread", metavar="N", help="Most messages stepped at once.", rich_help_panel=_LIMITS
+        show_default="256", metavar="N", help="Most messages stepped at once, for each thread.", rich_help_panel=_LIMITS
     ),
 ]
 ReceiveQueueOption = Annotated[

@@ -79,7 +79,9 @@ class Settings(BaseSettings):
     max_ahead: Seconds = Field(86_400.0, description="How far a sample's time may be ahead of the clock.")
     threads: int = Field(1, ge=1, le=1024, description="Threads that step large bursts.")
     data_path: Choice = Field("auto", description="How messages are carried: compiled, or by pyzmq; auto: as can be.")
-    burst: int = Field(256, ge=1, le=MAX_BURST, description="Most messages in a burst; by default, for each thread.")
+    burst: int = Field(
+        256, ge=1, le=MAX_BURST, description="Most messages in a burst, for each thread; where set, in all."
+    )
     receive_queue: Count = Field(2_000, description="Messages that may wait from each publisher.")
     send_queue: Count = Field(100_000, description="Messages that may wait for each subscriber.")
     event_rate: float = Field(100.0, gt=0, le=1e6, description="Events a second of each kind.")
