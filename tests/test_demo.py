@@ -21,7 +21,7 @@ import pytest
 from rich.console import Console
 
 from streamrnn.cli.board import Board, fits, number
-from streamrnn.cli.feeds import Layout
+from streamrnn.feeds import Layout
 from streamrnn.cli.lanes import Track
 from streamrnn.cli.pace import Pace, Rate
 from streamrnn.cli.scenes import recorded, simulated

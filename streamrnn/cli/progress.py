@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from .board import quantity
-from .feeds import Recording
+from ..feeds import Recording
 
 __all__ = ["tracked"]
 

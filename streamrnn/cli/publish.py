@@ -8,7 +8,7 @@ import typer
 
 from ..errors import ConfigError
 from ..wire.endpoints import INGEST, OUTPUTS
-from .feeds import Recording
+from ..feeds import Recording
 from .notice import count, say, say_skipped
 from .options import (
     ColumnsOption,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..simulate import Fault, Feed, market, ward
-from .feeds import Layout, Recording, Row
+from ..feeds import Layout, Recording, Row
 from .notice import say_skipped
 from .pace import Rate
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..client import Publisher, Subscriber
 from ..errors import Timeout
 from ..wire.messages import Output
-from .feeds import Row
+from ..feeds import Row
 from .pace import Pace, Rate
 
 __all__ = ["Answer", "Session"]

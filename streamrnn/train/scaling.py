@@ -1,0 +1,52 @@
+"""Means and scales, of training data alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from streamrnn.errors import ConfigError
+
+from .recording import Array, Recording
+
+__all__ = ["Scaling", "scaling_of"]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """u = (x - mean) / scale; `mean` and `scale` float32 (n,)."""
+
+    mean: Array
+    scale: Array
+
+    def apply(self, x: Array) -> Array:
+        """As the engine does it, in float32."""
+        return (x - self.mean) / self.scale
+
+
+def _moments(rows: Sequence[npt.NDArray[np.float32]]) -> tuple[npt.NDArray[np.float64], ...]:
+    """(how many, mean, variance, least, largest) of each column, NaN left out; two passes."""
+    n = sum(np.isfinite(r).sum(0) for r in rows)
+    mean = sum(np.nansum(r, 0, dtype=np.float64) for r in rows) / np.maximum(n, 1)
+    var = sum(np.nansum((r.astype(np.float64) - mean) ** 2, 0) for r in rows) / np.maximum(n, 1)
+    low = np.min([np.min(np.where(np.isnan(r), np.inf, r), 0, initial=np.inf) for r in rows], 0)
+    high = np.max([np.max(np.where(np.isnan(r), -np.inf, r), 0, initial=-np.inf) for r in rows], 0)
+    return np.asarray(n), np.asarray(mean), np.asarray(var), low, high
+
+
+def scaling_of(recordings: Sequence[Recording], names: Sequence[str], what: str = "channel") -> Scaling:
+    """Mean and standard deviation of each channel, or of each target; ConfigError for one that is constant or empty."""
+    rows = [r.x if what == "channel" else r.target for r in recordings]
+    n, mean, var, low, high = _moments([r for r in rows if r is not None])
+    remedy = "leave it out (--columns)" if what == "channel" else "there is nothing to learn (--target)"
+    for k, name in enumerate(names):
+        if n[k] == 0:
+            raise ConfigError(f"{what} {name!r} has no value in the training data: {remedy}")
+        if not high[k] > low[k]:
+            raise ConfigError(
+                f"{what} {name!r} is {low[k]:g} in all {int(n[k]):,} samples of the training data: it must vary; {remedy}"
+            )
+    return Scaling(mean.astype(np.float32), np.sqrt(var).astype(np.float32))

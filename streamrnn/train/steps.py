@@ -1,0 +1,114 @@
+"""One step of the optimiser: its rate, the gradient's norm, and what to do when a step went wrong."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import deque
+from typing import Any
+
+import numpy as np
+import torch
+
+from .network import Network
+from .settings import Settings
+
+__all__ = ["Steps"]
+
+KEEP_EVERY = 25
+"""Steps between two copies of weights that may be gone back to."""
+
+RECENT = 200
+"""Losses that a spike is held against, of which there must be a quarter before one is seen."""
+
+AGAIN = 5
+"""Losses in a row whose mean must be high: a chunk that is hard by itself is no spike."""
+
+LEAST = 0.01
+"""A cosine's last rate, of the first."""
+
+
+class Steps:
+    """AdamW on a network's parameters, with all that keeps it from running away.
+
+    `factor` is what going back has made of the rate; `back` counts how often that was.
+    """
+
+    def __init__(self, network: Network, settings: Settings) -> None:
+        self._network, self._settings = network, settings
+        matrices = [p for name, p in network.tensors().items() if p.dim() > 1]
+        others = [p for name, p in network.tensors().items() if p.dim() <= 1]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=settings.rate,
+        )
+        self.n = 0
+        self.factor = 1.0
+        self.plateau = 1.0
+        self.back = 0
+        self._recent: deque[float] = deque(maxlen=RECENT)
+        self._good: tuple[dict[str, Any], dict[str, Any]] | None = None
+        self.norms: list[float] = []
+        self.clipped = 0
+
+    def rate(self, share: float) -> float:
+        """The learning rate at this share of all epochs, from 0 to 1."""
+        s = self._settings
+        rate = s.rate * self.factor * self.plateau
+        if s.schedule == "cosine":
+            rate *= LEAST + (1 - LEAST) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+        return rate * min(1.0, (self.n + 1) / s.warmup) if s.warmup else rate
+
+    def step(self, loss: Any, share: float) -> str | None:
+        """Go down the gradient of `loss`; or back to the last good weights, and say why."""
+        value = float(loss.detach())
+        if self.n == 0 or (self.n % KEEP_EVERY == 0 and math.isfinite(value) and not self._spike(value)):
+            self._keep()
+        if not math.isfinite(value):
+            return self._go_back("the loss is no finite number")
+        if self._spike(value):
+            return self._go_back(f"the loss rose to {value:.4g}")
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        parameters = [p for p in self._network.parameters() if p.grad is not None]
+        limit = self._settings.clip or math.inf
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
+        if not math.isfinite(norm):
+            return self._go_back("the gradient is no finite number")
+        self.norms.append(norm)
+        self.clipped += norm > limit
+        rate = self.rate(share)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        self._recent.append(value)
+        self.n += 1
+        return None
+
+    def _spike(self, value: float) -> bool:
+        limit = self._settings.spike
+        if not limit or len(self._recent) < RECENT // 4:
+            return False
+        past = np.array(self._recent)
+        middle = float(np.median(past))
+        deviation = max(1.4826 * float(np.median(np.abs(past - middle))), 0.02 * max(1.0, abs(middle)))
+        return float(np.mean([*past[1 - AGAIN :], value])) > middle + limit * deviation
+
+    def _keep(self) -> None:
+        """Copy weights whose loss was just seen to be fine, before they are changed."""
+        weights = {name: p.detach().clone() for name, p in self._network.tensors().items()}
+        self._good = (weights, copy.deepcopy(self.optimiser.state_dict()))
+
+    def go_back(self, why: str) -> str:
+        """As after a spike, for a reason that is seen elsewhere."""
+        return self._go_back(why)
+
+    def _go_back(self, why: str) -> str:
+        assert self._good is not None
+        self._network.take(self._good[0])
+        self.optimiser.load_state_dict(copy.deepcopy(self._good[1]))
+        self.optimiser.zero_grad(set_to_none=True)
+        self._recent.clear()
+        self.factor *= 0.5
+        self.back += 1
+        return f"{why} at step {self.n}: back to the last good weights, with the rate at {self.factor:g} of what it was set to"
