@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -79,8 +80,21 @@ def _cut(series: Sequence[Series], size: int, rng: np.random.Generator) -> list[
         bounds = [0, *range(first, len(s), size), len(s)]
         if len(bounds) > 3 and bounds[-1] - bounds[-2] < size // 4:
             del bounds[-2]
-        pieces += [(i, a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+        pieces += [(i, a, b) for a, b in pairwise(bounds)]
     return [p for p in pieces if series[p[0]].mask[p[1] : p[2]].any()]
+
+
+MOST = 64
+"""Pieces side by side, where nobody says how many."""
+
+STEPS = 50
+"""Steps of an epoch that nobody's choice of `batch` aims at: so few samples still move the weights often enough."""
+
+
+def side_by_side(series: Sequence[Series], settings: Settings) -> int:
+    """How many pieces a batch has."""
+    chunks = sum(-(-len(s) // settings.chunk) for s in series)
+    return settings.batch or min(MOST, max(1, chunks // STEPS))
 
 
 def plan(series: Sequence[Series], settings: Settings, rng: np.random.Generator) -> list[list[Piece]]:
@@ -89,7 +103,8 @@ def plan(series: Sequence[Series], settings: Settings, rng: np.random.Generator)
     noise = rng.random(len(pieces))
     # Lengths that differ by less than a chunk are alike: so the company of a piece changes from epoch to epoch.
     order = sorted(range(len(pieces)), key=lambda k: ((pieces[k][2] - pieces[k][1]) // settings.chunk, noise[k]))
-    groups = [order[k : k + settings.batch] for k in range(0, len(order), settings.batch)]
+    size = side_by_side(series, settings)
+    groups = [order[k : k + size] for k in range(0, len(order), size)]
     return [[pieces[k] for k in groups[g]] for g in rng.permutation(len(groups))]
 
 

@@ -28,7 +28,7 @@ def read_columns(path: Path) -> dict[str, Column]:
 
 def _parquet(path: Path) -> dict[str, Column]:
     try:
-        from pyarrow import ArrowException, parquet  # noqa: PLC0415
+        from pyarrow import ArrowException, parquet
     except ImportError:
         raise NotInstalled(f"reading {path} needs pyarrow: pip install 'streamrnn[parquet]'") from None
     try:

@@ -56,7 +56,7 @@ def fit(
     engine and PyTorch differ.
     """
     need("torch", "training")
-    from .run import run  # noqa: PLC0415 - imports torch
+    from .run import run
 
     return run(
         list(recordings),

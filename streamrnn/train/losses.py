@@ -25,13 +25,18 @@ numbers that stand still would reward a deviation of 0 without bound."""
 class Loss:
     """sum and count of the losses where `mask` is set, for raw outputs (T, B, n_out) and goals (T, B, ...).
 
-    `weights` float32 (classes,), what an error in each class counts, or None.
+    `weights` float32 (classes,), what an error in each class counts, or None. `unit` float32 (n,) is what the error of
+    each channel's forecast is measured in (not that of the Gaussian, which finds its own): with that of the last value,
+    channels that move much and little count alike, and a loss of 1 is no better than the last value.
     """
 
-    def __init__(self, spec: ModelSpec, settings: Settings, weights: Tensor | None = None) -> None:
+    def __init__(
+        self, spec: ModelSpec, settings: Settings, weights: Tensor | None = None, unit: Tensor | None = None
+    ) -> None:
         self._spec, self._kind, self._delta = spec, settings.loss, settings.huber
         self._quantiles = (spec.quantiles[0], spec.quantiles[1])
         self._weights = weights
+        self._unit = 1.0 if unit is None else unit
 
     def __call__(self, raw: Tensor, goal: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(sum, count), both scalars; the mean is the loss."""
@@ -54,10 +59,11 @@ class Loss:
             low = m - squareplus(raw[..., n : 2 * n])
             high = m + squareplus(raw[..., 2 * n :])
             q = self._quantiles
-            return _pinball(m, goal, 0.5) + _pinball(low, goal, q[0]) + _pinball(high, goal, q[1])
+            total = _pinball(m, goal, 0.5) + _pinball(low, goal, q[0]) + _pinball(high, goal, q[1])
+            return total / self._unit
         if self._kind == "huber":
-            return F.huber_loss(raw, goal, reduction="none", delta=self._delta)
-        return (raw - goal) ** 2
+            return F.huber_loss(raw / self._unit, goal / self._unit, reduction="none", delta=self._delta)
+        return ((raw - goal) / self._unit) ** 2
 
 
 def _pinball(forecast: Tensor, goal: Tensor, q: float) -> Tensor:

@@ -13,8 +13,7 @@ from streamrnn.engine import Engine
 from streamrnn.model import Model, ModelSpec
 
 from .losses import FLOOR
-from .recording import Array, Recording
-from .series import held
+from .recording import Array, Recording, held
 
 __all__ = ["auroc", "measure"]
 

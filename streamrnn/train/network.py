@@ -65,8 +65,11 @@ class Network(nn.Module):
         n = spec.n_in
         self.register_buffer("mean", torch.zeros(n) if inputs is None else torch.from_numpy(inputs.mean.copy()))
         self.register_buffer("scale", torch.ones(n) if inputs is None else torch.from_numpy(inputs.scale.copy()))
+        # A spread's raw output must move far before a small spread moves at all; in training it is scaled up.
+        self.register_buffer("gain", torch.ones(spec.n_out))
         self.targets = targets
         self._names = _names(self, spec)
+        self._pinned: list[tuple[Tensor, Tensor]] = []
 
     def begin(self, batch: int) -> State:
         """The state of streams that have seen nothing."""
@@ -74,6 +77,18 @@ class Network(nn.Module):
         if self.spec.head == "forecast" and not self.spec.tokens:
             kept = self.mean.new_zeros((self.spec.horizon, batch, self.spec.n_in))
         return State([None] * len(self.chain), kept)
+
+    def pin(self, parameter: Tensor, held: Tensor) -> None:
+        """Let no gradient reach the entries of a parameter where `held`, bool of its shape, is set."""
+        self._pinned.append((parameter, held))
+        parameter.register_hook(lambda gradient: torch.where(held.to(gradient.device), 0.0, gradient))
+
+    def pinned(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """(parameter, where it is held, its values there)."""
+        return [(p, held.to(p.device), p.detach()[held.to(p.device)].clone()) for p, held in self._pinned]
+
+    def _raw(self, features: Tensor) -> Tensor:
+        return self.readout(features) * self.gain
 
     def layers(self, u: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Normalised inputs (T, B, n), or tokens (T, B), through all layers: (T, B, width of the last), new states."""
@@ -99,10 +114,10 @@ class Network(nn.Module):
         """
         if self.spec.tokens:
             features, layers = self.layers(x[..., 0].long(), state.layers)
-            return self.readout(features), State(layers)
+            return self._raw(features), State(layers)
         if state.kept is None or use is None or not len(gaps):
             features, layers = self.layers((x - self.mean) / self.scale, state.layers)
-            raw = self.readout(features)
+            raw = self._raw(features)
             return raw, State(layers, self._keep(state.kept, raw))
         made, layers = state.kept, state.layers
         out: list[Tensor] = []
@@ -110,7 +125,7 @@ class Network(nn.Module):
             known = min(b, len(made))  # forecasts that were made before this span; no later one is used in it
             span = torch.cat([torch.where(use[a:known], made[a:known], x[a:known]), x[known:b]])
             features, layers = self.layers((span - self.mean) / self.scale, layers)
-            out.append(self.readout(features))
+            out.append(self._raw(features))
             made = torch.cat([made, self.point(out[-1])])
         return torch.cat(out), State(layers, made[-self.spec.horizon :])
 
@@ -149,7 +164,11 @@ class Network(nn.Module):
 
     def arrays(self) -> dict[str, Array]:
         """The parameters as arrays by the model's names, float32; copies."""
-        return {name: np.array(p.detach().cpu().numpy(), np.float32) for name, p in self._names}
+        out = {name: np.array(p.detach().cpu().numpy(), np.float32) for name, p in self._names}
+        gain = self.gain.cpu().numpy()
+        out["readout.weight"] *= gain[:, None]
+        out["readout.bias"] *= gain
+        return out
 
     def tensors(self) -> dict[str, Tensor]:
         """The parameters by the model's names for its arrays."""
@@ -159,7 +178,11 @@ class Network(nn.Module):
         """Put other numbers in the place of the parameters."""
         with torch.no_grad():
             for name, p in self._names:
-                p.copy_(torch.as_tensor(arrays[name]))
+                given = torch.as_tensor(arrays[name])
+                if name.startswith("readout"):
+                    gain = self.gain.to(given.device)
+                    given = given / (gain[:, None] if given.dim() > 1 else gain)
+                p.copy_(given)
 
 
 def _module(layer: Any) -> Any:

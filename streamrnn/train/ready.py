@@ -110,7 +110,9 @@ def _check_tokens(recordings: Sequence[Recording], tokens: int) -> None:
     for r in recordings:
         if r.x.shape[1] != 1:
             raise ConfigError(f"stream {r.stream!r} has {r.x.shape[1]} channels; tokens are one (--columns)")
-        x = r.x[~np.isnan(r.x)]
+        if np.isnan(r.x).any():
+            raise ConfigError(f"stream {r.stream!r} has a sample without a token; leave such samples out")
+        x = r.x
         wrong = (x < 0) | (x >= tokens) | (x != np.floor(x))
         if wrong.any():
             raise ConfigError(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from streamrnn.errors import ConfigError
 
-__all__ = ["Array", "Recording", "check"]
+__all__ = ["Array", "Recording", "check", "held"]
 
 Array = npt.NDArray[np.float32]
 
@@ -107,3 +107,15 @@ def check(recordings: Sequence[Recording], n_in: int | None = None) -> list[Reco
         out.append(_checked(recording, n_in))
         n_in = out[0].x.shape[1]
     return [r for r in out if len(r)]
+
+
+def held(x: Array, first: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """(x with each NaN replaced by the last value before it, else by `first` (n,); whether there was one before).
+
+    >>> held(np.array([[np.nan], [2], [np.nan]], np.float32), np.float32([7]))[0].ravel().tolist()
+    [7.0, 2.0, 2.0]
+    """
+    there = ~np.isnan(x)
+    last = np.maximum.accumulate(np.where(there, np.arange(len(x))[:, None], -1), axis=0)
+    seen = last >= 0
+    return np.where(seen, np.take_along_axis(x, np.maximum(last, 0), 0), first).astype(np.float32), seen

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from streamrnn.errors import ConfigError, ModelError
+from streamrnn.errors import ConfigError
 from streamrnn.model import Model
 
 from .build import model_of
@@ -20,6 +20,7 @@ from .network import Network
 from .parity import compare
 from .ready import Ready, make_ready
 from .recording import Recording
+from .scaling import steps_of
 from .settings import Settings
 from .start import initialise
 from .trainer import Progress, Trainer
@@ -70,7 +71,8 @@ def run(
 
 def _trainer(ready: Ready, settings: Settings, seed: int, device: Any) -> Trainer:
     network = Network(ready.spec, ready.inputs, ready.targets, settings.dropout)
-    initialise(network, settings, torch.Generator().manual_seed(seed))
+    spread = None if ready.inputs is None else steps_of(ready.split.train, ready.inputs, ready.spec.horizon)
+    initialise(network, settings, torch.Generator().manual_seed(seed), spread)
     network.to(device)
     weights = None
     if settings.class_weights == "balanced":
@@ -78,7 +80,8 @@ def _trainer(ready: Ready, settings: Settings, seed: int, device: Any) -> Traine
             np.concatenate([s.goal[s.mask] for s in ready.train]).astype(np.int64), minlength=ready.spec.n_out
         )
         weights = torch.tensor(counts.sum() / (counts * len(counts)), dtype=torch.float32, device=device)
-    loss = Loss(ready.spec, settings, weights)
+    unit = torch.from_numpy(spread).to(device) if spread is not None and settings.head == "forecast" else None
+    loss = Loss(ready.spec, settings, weights, unit)
     return Trainer(network, loss, ready.train, ready.validation, settings, seed, device)
 
 

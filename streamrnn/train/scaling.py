@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from streamrnn.errors import ConfigError
 
-from .recording import Array, Recording
+from .recording import Array, Recording, held
 
-__all__ = ["Scaling", "scaling_of"]
+__all__ = ["Scaling", "scaling_of", "steps_of"]
 
 
 @dataclass(frozen=True)
@@ -50,3 +50,21 @@ def scaling_of(recordings: Sequence[Recording], names: Sequence[str], what: str 
                 f"{what} {name!r} is {low[k]:g} in all {int(n[k]):,} samples of the training data: it must vary; {remedy}"
             )
     return Scaling(mean.astype(np.float32), np.sqrt(var).astype(np.float32))
+
+
+LEAST_STEP = 0.02
+"""Of a channel's deviation: the least spread that a forecast starts with."""
+
+
+def steps_of(recordings: Sequence[Recording], scaling: Scaling, horizon: int) -> Array:
+    """How far the last value is from what comes `horizon` samples later: root mean square of each channel, normalised."""
+    total, count = np.zeros(len(scaling.mean)), np.zeros(len(scaling.mean))
+    for r in recordings:
+        step = (
+            (r.x[horizon:] - held(r.x, scaling.mean)[0][: len(r) - horizon]) / scaling.scale
+            if len(r) > horizon
+            else r.x[:0]
+        )
+        total += np.nansum(step.astype(np.float64) ** 2, 0)
+        count += (~np.isnan(step)).sum(0)
+    return np.maximum(np.sqrt(total / np.maximum(count, 1)), LEAST_STEP).astype(np.float32)

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from streamrnn.model import ModelSpec
 
-from .recording import Array, Recording
+from .recording import Array, Recording, held
 from .scaling import Scaling
 
-__all__ = ["Series", "held", "series_of"]
+__all__ = ["Series", "series_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,18 +30,6 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.x)
-
-
-def held(x: Array, first: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """(x with each NaN replaced by the last value before it, else by `first` (n,); whether there was one before).
-
-    >>> held(np.array([[np.nan], [2], [np.nan]], np.float32), np.float32([7]))[0].ravel().tolist()
-    [7.0, 2.0, 2.0]
-    """
-    there = ~np.isnan(x)
-    last = np.maximum.accumulate(np.where(there, np.arange(len(x))[:, None], -1), axis=0)
-    seen = last >= 0
-    return np.where(seen, np.take_along_axis(x, np.maximum(last, 0), 0), first).astype(np.float32), seen
 
 
 def _counts(recording: Recording) -> npt.NDArray[np.bool_]:

@@ -34,7 +34,7 @@ _COUNTS: Final = {
     "embedding": (1, 65_536),
     "chunk": (1, 1 << 20),
     "piece": (0, 1 << 30),
-    "batch": (1, 1 << 16),
+    "batch": (0, 1 << 16),
     "epochs": (1, 1_000_000),
     "patience": (0, 1_000_000),
     "warmup": (0, 1 << 30),
@@ -127,8 +127,8 @@ class Settings:
     """Samples that the gradient reaches back (truncated backpropagation through time); the state goes on beyond."""
     piece: int = 2048
     """Longer recordings are cut into pieces of so many samples, so that there is a batch; 0: never."""
-    batch: int = 32
-    """Pieces side by side."""
+    batch: int = 0
+    """Pieces side by side; 0: so many that an epoch has about fifty steps, at most 64."""
     burn_in: int = 0
     """Samples at the beginning of a piece without a loss, while its state is still empty."""
     epochs: int = 40

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class Split:
     train: list[Recording]
     validation: list[Recording]
     test: list[Recording]
-    how: str
+    how: str = ""
 
 
 def long_steps(recordings: Sequence[Recording]) -> tuple[int, float]:
@@ -52,7 +53,7 @@ def cut_gaps(recordings: Sequence[Recording], seconds: float | None) -> list[Rec
         if recording.t is None:
             raise ConfigError(f"stream {recording.stream!r} has no times, so it has no gaps: leave gap (--gap) out")
         bounds = [0, *(np.flatnonzero(np.diff(recording.t) > seconds * 1e9) + 1).tolist(), len(recording)]
-        out += [recording.part(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+        out += [recording.part(a, b) for a, b in pairwise(bounds)]
     return out
 
 
@@ -82,7 +83,7 @@ def _by_stream(recordings: Sequence[Recording], names: list[str], settings: Sett
     parts: list[list[Recording]] = [[], [], []]
     for recording in recordings:
         parts[part[recording.stream]].append(recording)
-    return Split(*parts, how=f"by stream: {n - n_val - n_test}, {n_val} and {n_test} streams")
+    return Split(parts[0], parts[1], parts[2], f"by stream: {n - n_val - n_test}, {n_val} and {n_test} streams")
 
 
 def _cuts(recordings: Sequence[Recording], shares: tuple[float, float, float]) -> list[tuple[int, int]]:
@@ -117,4 +118,9 @@ def _by_time(recordings: Sequence[Recording], settings: Settings) -> Split:
                 whole = recording.part(begin - lead, end)
                 parts[k].append(replace(whole, start=lead, stop=stop - begin + lead))
     timed = all(r.t is not None for r in recordings)
-    return Split(*parts, how=f"by time, {'at the same moments' if timed else 'each stream for itself'}, gap {gap}")
+    return Split(
+        parts[0],
+        parts[1],
+        parts[2],
+        f"by time, {'at the same moments' if timed else 'each stream for itself'}, gap {gap}",
+    )

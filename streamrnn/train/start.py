@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -12,36 +13,51 @@ from streamrnn.model import LayerSpec
 from streamrnn.model.layers import GATES
 
 from .network import Network
+from .recording import Array
 from .settings import Settings
 
 __all__ = ["initialise"]
 
-COPY = 0.1
+COPY = 0.02
 """Input weight of a unit that copies a channel: small, so that tanh is a line there."""
 
 OPEN = 5.0
 """Bias that holds a gate open, or shut where negative: sigmoid(5) = 0.993."""
 
 
-def initialise(network: Network, settings: Settings, generator: Any) -> None:
+def initialise(network: Network, settings: Settings, generator: Any, spread: Array | None = None) -> None:
     """Give every parameter its first value.
 
     Recurrent matrices are orthogonal, a block for each gate (Saxe et al. 2014, arXiv:1312.6120), other matrices uniform
     as Glorot and Bengio 2010 have it; forget gates' biases are 1 (Jozefowicz et al. 2015), or as for `chrono`; layer
-    norms and embeddings are PyTorch's. With `init` "uniform" all recurrent layers are PyTorch's too.
+    norms and embeddings are PyTorch's. With `init` "uniform" all recurrent layers are PyTorch's too. `spread` float32
+    (n_in,) is a forecast's first deviation, in normalised units.
     """
-    depth = 0
-    last = None
     for layer, module in zip(network.spec.layers, network.chain, strict=True):
         if isinstance(layer, LayerSpec):
             _recurrent(layer, module, settings, generator)
-            last, depth = (layer, module), depth + 1
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=1.0 / math.sqrt(layer.width), generator=generator)
     nn.init.xavier_uniform_(network.readout.weight, generator=generator)
     nn.init.zeros_(network.readout.bias)
-    if settings.persist and network.spec.head == "forecast" and not network.spec.tokens and last is not None:
-        _persist(network)
+    if spread is not None and network.spec.head == "forecast":
+        _units(network, spread)
+        if settings.persist:
+            _persist(network)
+
+
+def _units(network: Network, spread: Array) -> None:
+    """Let raw outputs be of the size of what is left when the last value was said, and the spread begin there.
+
+    squareplus(a) = s where a = s - 1 / s, and its relative slope there is s / (s^2 + 1): the gain makes it 1.
+    """
+    n = network.spec.n_in
+    s = torch.from_numpy(np.tile(spread, network.spec.n_out // n)).to(network.mean.device)
+    with torch.no_grad():
+        network.gain[:n] = s[:n]
+        network.gain[n:] = (s + 1 / s)[n:]
+        network.readout.weight[n:] *= 0.1
+        network.readout.bias[n:] = ((s - 1 / s) / network.gain)[n:]
 
 
 def _recurrent(layer: LayerSpec, module: Any, settings: Settings, generator: Any) -> None:
@@ -81,36 +97,45 @@ def _memory(layer: LayerSpec, bias: Any, longest: int, generator: Any) -> None:
 
 
 def _persist(network: Network) -> None:
-    """Let the first units of every layer hand the channels on, so that the first forecast is the last value.
+    """Let the first units of every layer hand the channels on, for ever, so that the others learn what to add to the
+    last value: to learn the copy itself to the last digit takes longer than all the rest.
 
-    Where the layers cannot (fewer units than channels, layer norm between) the readout's mean starts as it was.
+    Nothing of the kind where the layers cannot: fewer than two units a channel, or a layer norm between.
     """
     n = network.spec.n_in
-    if any(not isinstance(layer, LayerSpec) or layer.hidden < n for layer in network.spec.layers):
+    layers = [layer for layer in network.spec.layers if isinstance(layer, LayerSpec) and layer.hidden >= 2 * n]
+    if len(layers) < len(network.spec.layers):
         return
     with torch.no_grad():
         weight = COPY
-        for layer, module in zip(network.spec.layers, network.chain, strict=True):
-            _copy(layer, module, n, weight)
+        for layer, module in zip(layers, network.chain, strict=True):
+            _copy(network, layer, module, n, weight)
             weight = 1.0
-        network.readout.weight[:n] = 0.0
-        for k in range(n):
-            network.readout.weight[k, k] = 1.0 / COPY
+        readout = network.readout.weight
+        readout[:n] = 0.0
+        readout[range(n), range(n)] = 1.0 / (COPY * network.gain[:n])
+        held = torch.zeros_like(readout, dtype=torch.bool)
+        held[:n, :n] = True
+        network.pin(readout, held)
 
 
-def _copy(layer: LayerSpec, module: Any, n: int, weight: float) -> None:
-    """Unit k of the layer gives tanh(weight * input k), whatever came before."""
-    H, cell = layer.hidden, layer.cell
+def _copy(network: Network, layer: LayerSpec, module: Any, n: int, weight: float) -> None:
+    """Unit k of the layer gives tanh(weight * input k), whatever came before; a linear unit is a line by itself."""
+    H = layer.hidden
     # Row block of the candidate, and (block, bias) of the gates.
     candidate, gates = {
         "lstm": (2, ((0, OPEN), (1, -OPEN), (3, OPEN))),
         "gru": (2, ((1, -OPEN),)),
-    }.get(cell, (0, ()))
-    for k in range(n):
-        for block, bias in ((candidate, 0.0), *gates):
-            row = block * H + k
-            module.weight_ih_l0[row] = 0.0
-            module.weight_hh_l0[row] = 0.0
-            module.bias_ih_l0[row] = bias
-            module.bias_hh_l0[row] = 0.0
-        module.weight_ih_l0[candidate * H + k, k] = weight
+    }.get(layer.cell, (0, ()))
+    for name, blocks in (("weight_ih_l0", (candidate,)), ("weight_hh_l0", ()), ("bias_ih_l0", ()), ("bias_hh_l0", ())):
+        p = getattr(module, name)
+        held = torch.zeros_like(p, dtype=torch.bool)
+        for block in (candidate, *(block for block, _ in gates)):
+            held[block * H : block * H + n] = True
+        p[held] = 0.0
+        for block in blocks:
+            p[range(block * H, block * H + n), range(n)] = weight
+        if name == "bias_ih_l0":
+            for block, bias in gates:
+                p[block * H : block * H + n] = bias
+        network.pin(p, held)

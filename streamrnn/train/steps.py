@@ -42,12 +42,13 @@ class Steps:
             [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
             lr=settings.rate,
         )
+        self._pinned = network.pinned()
         self.n = 0
         self.factor = 1.0
         self.plateau = 1.0
         self.back = 0
         self._recent: deque[float] = deque(maxlen=RECENT)
-        self._good: tuple[dict[str, Any], dict[str, Any]] | None = None
+        self._good: tuple[list[Any], dict[str, Any]] | None = None
         self.norms: list[float] = []
         self.clipped = 0
 
@@ -81,6 +82,9 @@ class Steps:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.step()
+        with torch.no_grad():
+            for p, held, values in self._pinned:  # which weight decay reaches
+                p[held] = values
         self._recent.append(value)
         self.n += 1
         return None
@@ -96,7 +100,7 @@ class Steps:
 
     def _keep(self) -> None:
         """Copy weights whose loss was just seen to be fine, before they are changed."""
-        weights = {name: p.detach().clone() for name, p in self._network.tensors().items()}
+        weights = [p.detach().clone() for p in self._network.parameters()]
         self._good = (weights, copy.deepcopy(self.optimiser.state_dict()))
 
     def go_back(self, why: str) -> str:
@@ -105,10 +109,12 @@ class Steps:
 
     def _go_back(self, why: str) -> str:
         assert self._good is not None
-        self._network.take(self._good[0])
+        with torch.no_grad():
+            for p, good in zip(self._network.parameters(), self._good[0], strict=True):
+                p.copy_(good)
         self.optimiser.load_state_dict(copy.deepcopy(self._good[1]))
         self.optimiser.zero_grad(set_to_none=True)
         self._recent.clear()
         self.factor *= 0.5
         self.back += 1
-        return f"{why} at step {self.n}: back to the last good weights, with the rate at {self.factor:g} of what it was set to"
+        return f"{why} at step {self.n}: back to the last good weights, at {self.factor:g} of the rate"

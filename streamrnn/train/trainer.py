@@ -13,7 +13,7 @@ import torch
 
 from streamrnn.errors import ConfigError
 
-from .batches import Batch, plan, whole_batches
+from .batches import MOST, Batch, plan, whole_batches
 from .losses import Loss
 from .network import Network
 from .recording import Array
@@ -52,12 +52,12 @@ class Best:
     arrays: dict[str, Array] = field(default_factory=dict)
 
 
-def mean_loss(network: Network, loss: Loss, series: Sequence[Series], settings: Settings, device: Any) -> float:
+def mean_loss(network: Network, loss: Loss, series: Sequence[Series], device: Any) -> float:
     """The loss of whole series, over all that counts; NaN where nothing does."""
     total, count = 0.0, 0.0
     network.eval()
     with torch.no_grad():
-        for batch in whole_batches(series, settings.batch):
+        for batch in whole_batches(series, MOST):
             state = network.begin(len(batch))
             for chunk in batch.chunks(EVALUATION_CHUNK, device, network.spec.horizon):
                 raw, state = network(chunk.x, chunk.use, chunk.gaps, state)
@@ -97,7 +97,7 @@ class Trainer:
         """Train to the end; `ended` then says why it did. KeyboardInterrupt passes through, `best` stays."""
         if self.best.epoch < 0:
             # What training starts from is the first candidate: it may be the last value, and hard to beat.
-            self._judge(mean_loss(self.network, self.loss, self._validation, self.settings, self.device), 0)
+            self._judge(mean_loss(self.network, self.loss, self._validation, self.device), 0)
         while not self.ended:
             self._one_epoch(progress)
             after_epoch()
@@ -118,7 +118,7 @@ class Trainer:
             self._tell(progress, share, total / max(count, 1.0))
             if self.ended:
                 break
-        validation = mean_loss(self.network, self.loss, self._validation, s, self.device)
+        validation = mean_loss(self.network, self.loss, self._validation, self.device)
         if not math.isfinite(validation):
             self.notes.append(self.steps.go_back("the validation loss is no finite number"))
         self.epoch += 1
