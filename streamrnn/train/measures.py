@@ -52,23 +52,23 @@ def _forecast(model: Model, recordings: Sequence[Recording], answers: Sequence[A
         last.append(held(r.x, model.arrays["normaliser.mean"])[0][a:b])
     if not true:
         return {}
-    x, y, naive = (np.concatenate(v).astype(np.float64) for v in (true, made, last))
+    x, said, naive = (np.concatenate(v).astype(np.float64) for v in (true, made, last))
     there = ~np.isnan(x)
     out: dict[str, Any] = {"samples": int(there.any(1).sum()), "channels": {}}
     for k, name in enumerate(spec.features):
         ok = there[:, k]
         if not ok.any():
             continue
-        e, e0 = y[ok, k] - x[ok, k], naive[ok, k] - x[ok, k]
+        e, e0 = said[ok, k] - x[ok, k], naive[ok, k] - x[ok, k]
         mae, base = float(np.abs(e).mean()), float(np.abs(e0).mean())
         found = {"mae": mae, "rmse": float(np.sqrt((e**2).mean())), "mae_last_value": base}
         found["skill"] = 1 - mae / base if base > 0 else math.nan
         if spec.spread == "gaussian":
-            variance = y[ok, n + k] ** 2 + (FLOOR * scale[k]) ** 2
+            variance = said[ok, n + k] ** 2 + (FLOOR * scale[k]) ** 2
             found["nll"] = float((0.5 * (e**2 / variance + np.log(2 * np.pi * variance))).mean())
             found["coverage_90"] = float((np.abs(e) <= 1.6448536269514722 * np.sqrt(variance)).mean())
         if spec.spread == "quantile":
-            low, high = y[ok, n + k], y[ok, 2 * n + k]
+            low, high = said[ok, n + k], said[ok, 2 * n + k]
             found["coverage"] = float(((x[ok, k] >= low) & (x[ok, k] <= high)).mean())
             found["below_low"] = float((x[ok, k] < low).mean())
         out["channels"][name] = _rounded(found)

@@ -16,7 +16,7 @@ from .network import Network
 from .recording import Array
 from .settings import Settings
 
-__all__ = ["initialise"]
+__all__ = ["initialise", "start_recurrent"]
 
 COPY = 0.02
 """Input weight of a unit that copies a channel: small, so that tanh is a line there."""
@@ -29,13 +29,14 @@ def initialise(network: Network, settings: Settings, generator: Any, spread: Arr
     """Give every parameter its first value.
 
     Recurrent matrices are orthogonal, a block for each gate (Saxe et al. 2014, arXiv:1312.6120), other matrices uniform
-    as Glorot and Bengio 2010 have it; forget gates' biases are 1 (Jozefowicz et al. 2015), or as for `chrono`; layer
+    as Glorot and Bengio 2010 have it; the biases of an LSTM's forget gate (Jozefowicz et al. 2015) and a GRU's update gate,
+    which keeps h where it is high, are 1, or as for `chrono`; layer
     norms and embeddings are PyTorch's. With `init` "uniform" all recurrent layers are PyTorch's too. `spread` float32
     (n_in,) is a forecast's first deviation, in normalised units.
     """
     for layer, module in zip(network.spec.layers, network.chain, strict=True):
         if isinstance(layer, LayerSpec):
-            _recurrent(layer, module, settings, generator)
+            start_recurrent(layer, module, settings, generator)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=1.0 / math.sqrt(layer.width), generator=generator)
     nn.init.xavier_uniform_(network.readout.weight, generator=generator)
@@ -60,7 +61,8 @@ def _units(network: Network, spread: Array) -> None:
         network.readout.bias[n:] = ((s - 1 / s) / network.gain)[n:]
 
 
-def _recurrent(layer: LayerSpec, module: Any, settings: Settings, generator: Any) -> None:
+def start_recurrent(layer: LayerSpec, module: Any, settings: Settings, generator: Any) -> None:
+    """Give one recurrent layer its first weights."""
     H, gates = layer.hidden, GATES[layer.cell]
     if settings.init == "uniform":
         bound = 1.0 / math.sqrt(H)
@@ -92,7 +94,7 @@ def _memory(layer: LayerSpec, bias: Any, longest: int, generator: Any) -> None:
             bias[:H] = -span
         elif layer.cell == "gru":
             bias[H : 2 * H] = span
-    elif layer.cell == "lstm":
+    elif layer.cell in ("lstm", "gru"):
         bias[H : 2 * H] = 1.0
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import math
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from .network import Network
+from .recording import Array
 from .settings import Settings
 
 __all__ = ["Steps"]
@@ -103,6 +105,10 @@ class Steps:
         weights = [p.detach().clone() for p in self._network.parameters()]
         self._good = (weights, copy.deepcopy(self.optimiser.state_dict()))
 
+    def keep(self) -> None:
+        """Copy the weights as they are, where they were just judged on validation data."""
+        self._keep()
+
     def go_back(self, why: str) -> str:
         """As after a spike, for a reason that is seen elsewhere."""
         return self._go_back(why)
@@ -118,3 +124,47 @@ class Steps:
         self.factor *= 0.5
         self.back += 1
         return f"{why} at step {self.n}: back to the last good weights, at {self.factor:g} of the rate"
+
+    @property
+    def recent(self) -> list[float]:
+        """The last losses."""
+        return list(self._recent)
+
+    @property
+    def taken(self) -> float:
+        """Steps that AdamW's moments have seen; those that were gone back from are not among them."""
+        return next((float(state["step"]) for state in self.optimiser.state.values()), 0.0)
+
+    def arrays(self) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+        """The parameters, and AdamW's first and second moments of them, by name; none before the first step."""
+        tensors = self._network.tensors()
+        moments: list[dict[str, Array]] = []
+        for key in ("exp_avg", "exp_avg_sq"):
+            held = {name: self.optimiser.state.get(p, {}).get(key) for name, p in tensors.items()}
+            moments.append({name: _array(m) for name, m in held.items() if m is not None})
+        return {name: _array(p) for name, p in tensors.items()}, moments[0], moments[1]
+
+    def restore(
+        self,
+        now: Mapping[str, Array],
+        first: Mapping[str, Array],
+        second: Mapping[str, Array],
+        recent: list[float],
+        taken: float,
+    ) -> None:
+        """Go on from where `arrays`, `recent` and `taken` stood."""
+        with torch.no_grad():
+            for name, p in self._network.tensors().items():
+                p.copy_(torch.from_numpy(now[name]))
+                if name in first:
+                    self.optimiser.state[p] = {
+                        "step": torch.tensor(taken),
+                        "exp_avg": torch.from_numpy(first[name]).to(p.device),
+                        "exp_avg_sq": torch.from_numpy(second[name]).to(p.device),
+                    }
+        self._recent.extend(recent)
+        self._keep()
+
+
+def _array(tensor: Any) -> Array:
+    return np.array(tensor.detach().cpu().numpy(), np.float32)

@@ -102,6 +102,11 @@ class Trainer:
             self._one_epoch(progress)
             after_epoch()
 
+    def reconsider(self) -> None:
+        """Whether it has ended by its present settings, which may be others than those it was restored from."""
+        self.ended = ""
+        self._end()
+
     def _one_epoch(self, progress: Callable[[Progress], None]) -> None:
         s, began = self.settings, time.monotonic()
         batches = plan(self._train, s, np.random.Generator(np.random.PCG64([self.seed, self.epoch])))
@@ -121,6 +126,8 @@ class Trainer:
         validation = mean_loss(self.network, self.loss, self._validation, self.device)
         if not math.isfinite(validation):
             self.notes.append(self.steps.go_back("the validation loss is no finite number"))
+        else:
+            self.steps.keep()  # as a run does that goes on from a checkpoint
         self.epoch += 1
         better = self._judge(validation, self.epoch)
         self.history.append(
