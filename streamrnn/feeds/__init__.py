@@ -1,4 +1,4 @@
-"""Files as feeds: the columns, cells and times of CSV files. Below everything that reads one: commands, and training."""
+"""Files as feeds: the columns, cells and times of CSV files, for commands and for training."""
 
 from .csvfile import STDIN, Layout, Recording, Row
 

@@ -36,7 +36,10 @@ CELLS = ("elman", "lstm", "gru", "lstm chrono", "gru chrono")
 WINDOWS = 32
 """Sequences that the norms are taken over; the figure shows their geometric mean."""
 
-_TINY = 1e-30
+LEAST = 1e-12
+"""Where the figure ends: less is nothing to a sum in float32."""
+
+_TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def decays(x: Array, settings: Settings) -> list[Decay]:
     `settings` give the units of the first layer, the seed, `init`, and for how long chrono gates remember (without it,
     for all lags).
     """
-    return [Decay(cell, _norms(cell, torch.from_numpy(x), settings)) for cell in CELLS]
+    return [Decay(cell, _norms(cell, torch.from_numpy(x).double(), settings)) for cell in CELLS]
 
 
 def _norms(name: str, x: Any, settings: Settings) -> npt.NDArray[np.float64]:
@@ -82,8 +85,9 @@ def _norms(name: str, x: Any, settings: Settings) -> npt.NDArray[np.float64]:
     generator = torch.Generator().manual_seed(settings.seed)
     start_recurrent(layer, module, replace(settings, chrono=longest), generator)
     readout = nn.init.xavier_uniform_(torch.empty(n, hidden), generator=generator)
+    module, readout = module.double(), readout.double()
     weights = [module.weight_ih_l0, module.weight_hh_l0, module.bias_ih_l0, module.bias_hh_l0]
-    h = c = torch.zeros(x.shape[1], hidden)
+    h = c = x.new_zeros((x.shape[1], hidden))
     states: list[list[Any]] = []
     for u in x[:-1]:
         if cell == "lstm":
@@ -98,7 +102,7 @@ def _norms(name: str, x: Any, settings: Settings) -> npt.NDArray[np.float64]:
     for parts in reversed(states):
         # The last c reaches the loss through the last h alone.
         total = sum((s.grad**2).sum(1) for s in parts if s.grad is not None)
-        norms.append(float(torch.exp(0.5 * torch.log(total + _TINY**2).mean())))
+        norms.append(float(torch.exp(0.5 * torch.log(total + _TINY).mean())))
     found = np.array(norms)
     out: npt.NDArray[np.float64] = found / found[0]
     return out
@@ -124,10 +128,10 @@ def write_decays(png: Path, found: Sequence[Decay]) -> Path:
     drawn = figure(7, 4.5)
     axes = drawn.subplots()
     for decay, colour in zip(found, COLOURS, strict=False):
-        axes.semilogy(np.maximum(decay.norms, 1e-12), color=colour, label=decay.cell)
+        axes.semilogy(np.maximum(decay.norms, LEAST), color=colour, label=decay.cell)
     axes.set_xlabel("lag k, samples")
     axes.set_ylabel("|d loss / d h(t - k)|, relative to lag 0")
-    axes.set_ylim(bottom=1e-12)
+    axes.set_ylim(bottom=LEAST)
     axes.grid(alpha=0.3)
     axes.legend()
     axes.set_title("How much of the gradient is left, before any training")

@@ -49,8 +49,8 @@ def fit(
     Without `validation` and `test`, the recordings are split as the settings say. The best network on validation is
     exported, its detector calibrated (`false_alarms`), and what the engine computes of it compared with PyTorch, sample
     by sample. With `out` the model is written there, and checkpoints, learning curves and the report into the folder
-    `work` (by default the model's name with .train), from which `resume` goes on. `progress` is called after each batch.
-    KeyboardInterrupt keeps the best so far, once there is one.
+    `work` (by default the model's name with .train), from which `resume` goes on. `progress` is called after each
+    batch. KeyboardInterrupt keeps the best so far, once an epoch has ended.
 
     Raises NotInstalled without the extra `train`, ConfigError for what cannot be learned from, and ModelError where the
     engine and PyTorch differ.

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import torch
-from torch.nn import functional as F
+from torch.nn import functional
 
 from streamrnn.model import ModelSpec
 
@@ -50,7 +50,7 @@ class Loss:
     def _each(self, raw: Tensor, goal: Tensor) -> Tensor:
         n = self._spec.n_in
         if self._kind == "cross_entropy":
-            return F.cross_entropy(raw.flatten(0, -2), goal.flatten(), reduction="none").view_as(goal)
+            return functional.cross_entropy(raw.flatten(0, -2), goal.flatten(), reduction="none").view_as(goal)
         if self._kind == "gaussian":
             variance = squareplus(raw[..., n:]) ** 2 + FLOOR**2
             return 0.5 * ((raw[..., :n] - goal) ** 2 / variance + torch.log(variance) + math.log(2 * math.pi))
@@ -62,7 +62,7 @@ class Loss:
             total = _pinball(m, goal, 0.5) + _pinball(low, goal, q[0]) + _pinball(high, goal, q[1])
             return total / self._unit
         if self._kind == "huber":
-            return F.huber_loss(raw / self._unit, goal / self._unit, reduction="none", delta=self._delta)
+            return functional.huber_loss(raw / self._unit, goal / self._unit, reduction="none", delta=self._delta)
         return ((raw - goal) / self._unit) ** 2
 
 

@@ -1,4 +1,4 @@
-"""How good a model is, in the units of its channels: what the engine answers, held against what came, and a baseline."""
+"""How good a model is, in the units of its channels: what the engine answers, against what came and a baseline."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Floats = npt.NDArray[np.float64]
 def measure(model: Model, recordings: Sequence[Recording]) -> dict[str, Any]:
     """Measures of a model on recordings, run by the engine, plain values; empty where nothing counts.
 
-    Forecasts: mae, rmse and skill of each channel (1 - mae / mae of the last value), with a spread also nll and coverage.
+    Forecasts: mae, rmse and skill of each channel (1 - mae / mae of the last value), with a spread nll and coverage.
     Classes: accuracy, log_loss, auroc of each class, and what always saying the commonest gives. Regression: mae, rmse,
     r2 of each output.
     """

@@ -27,7 +27,7 @@ _ENDINGS = (".csv.gz", ".csv", ".parquet", ".npz")
 
 @dataclass(frozen=True)
 class Names:
-    """What the columns are called: the channels, the classes by their numbers, the targets; and what is worth saying."""
+    """What the columns are called: channels, classes by their numbers, targets; and what is worth saying."""
 
     channels: tuple[str, ...]
     classes: tuple[str, ...] = ()
@@ -81,8 +81,8 @@ def read_recordings(
         own, parts = _read(path, name, base, targets, notes)
         if names is not None and own != names:
             raise ConfigError(
-                f"{path} has the columns {', '.join(own)} where {paths[0]} has {', '.join(names)}: choose those that all "
-                "have with --columns"
+                f"{path} has the columns {', '.join(own)} where {paths[0]} has {', '.join(names)}: choose those "
+                "that all have with --columns"
             )
         names = own
         for key, part in parts.items():
@@ -197,11 +197,11 @@ def _read_columns(
     at: dict[str, list[int]] = {}
     for i in np.flatnonzero(keep).tolist():
         at.setdefault(streams[i], []).append(i)
-    for key in at:
-        try:
+    try:
+        for key in at:
             check_id(key)
-        except BadId as error:
-            raise ConfigError(f"{path}: column {layout.stream_column!r}: {error}") from None
+    except BadId as error:
+        raise ConfigError(f"{path}: column {layout.stream_column!r}: {error}") from None
     parts = {
         key: _Part(values[rows], None if t is None else t[rows], [labels[i] for i in rows] if labels else [])
         for key, rows in at.items()

@@ -1,4 +1,4 @@
-"""From recordings to what a network is trained on; whatever cannot be learned from is refused before anything starts."""
+"""From recordings to what a network is trained on; what cannot be learned from is refused before anything starts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEAST = {"training": 100, "validation": 20}
 
 @dataclass(frozen=True)
 class Ready:
-    """Everything that training needs: the split, its series (training and validation), the scales, the specification."""
+    """Everything that training needs: the split, its series (training and validation), scales, specification."""
 
     split: Split
     train: list[Series]
@@ -116,7 +116,7 @@ def _check_tokens(recordings: Sequence[Recording], tokens: int) -> None:
         wrong = (x < 0) | (x >= tokens) | (x != np.floor(x))
         if wrong.any():
             raise ConfigError(
-                f"stream {r.stream!r} holds {x[wrong][0]:g}, which is no token: they are whole numbers from 0 to {tokens - 1}"
+                f"stream {r.stream!r} holds {x[wrong][0]:g}, which is no token: those are whole numbers up to {tokens - 1}"
             )
 
 
@@ -172,14 +172,14 @@ def _classes(recordings: Sequence[Recording], settings: Settings, train: Sequenc
         raise ConfigError("no sample of the training data has a label: name the column of labels with --label")
     if (counts > 0).sum() < 2:
         raise ConfigError(
-            f"all {counts.sum():,} labels of the training data are {names[int(counts.argmax())]!r}; a classifier needs two "
-            "classes: give recordings that hold others, or split by time (--split time)"
+            f"all {counts.sum():,} labels of the training data are {names[int(counts.argmax())]!r}; a classifier "
+            "needs two classes: give recordings that hold others, or split by time (--split time)"
         )
     absent = [names[k] for k in range(n) if not counts[k]]
     if absent:
         raise ConfigError(
-            f"class {', '.join(absent)} is not in the training data, so it cannot be learned: give more recordings, split "
-            "otherwise (--split), or leave it out of the labels"
+            f"class {', '.join(absent)} is not in the training data, so it cannot be learned: give more "
+            "recordings, split otherwise (--split), or leave it out of the labels"
         )
     return n
 
@@ -188,7 +188,7 @@ def _notes(every: Sequence[Recording], settings: Settings) -> list[str]:
     gaps, usual = long_steps(every)
     if gaps and settings.gap is None:
         return [
-            f"{gaps:,} steps in time are more than ten usual ones ({usual:g} s): the state runs on across them, as in the "
-            f"engine; --gap {20 * usual:g} would start anew there"
+            f"{gaps:,} steps in time are more than ten usual ones ({usual:g} s): the state runs on across them, as in "
+            f"the engine; --gap {20 * usual:g} would start anew there"
         ]
     return []

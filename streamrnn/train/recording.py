@@ -86,8 +86,8 @@ def _checked(recording: Recording, n_in: int | None) -> Recording:
         back = np.flatnonzero(np.diff(t) < 0)
         if len(back):
             raise ConfigError(
-                f"the time of stream {stream!r} goes back at sample {back[0] + 1}; the engine refuses such samples: sort "
-                "them, or leave them out"
+                f"the time of stream {stream!r} goes back at sample {back[0] + 1}; the engine refuses such samples: "
+                "sort them, or leave them out"
             )
     target = recording.target
     if target is not None:

@@ -66,8 +66,6 @@ def run(
     if resume and folder is None:
         raise ConfigError("resume goes on from a folder: name it with work (--work), or the model with out")
     before = read_checkpoint(folder, settings, data) if resume and folder is not None else None
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
     threads = torch.get_num_threads()
     generator = torch.random.get_rng_state()
     try:
@@ -100,7 +98,7 @@ def _train(
                 trainer.reconsider()
             trainer.run(progress, lambda: _after_epoch(settings, trainers, folder, data))
     except KeyboardInterrupt:
-        if all(t.best.epoch < 0 for t in trainers):
+        if not any(t.history for t in trainers):
             raise
         return trainers, True
     return trainers, False
@@ -109,6 +107,7 @@ def _train(
 def _after_epoch(settings: Settings, trainers: Sequence[Trainer], folder: Path | None, data: str) -> None:
     if folder is None:
         return
+    folder.mkdir(parents=True, exist_ok=True)  # only now: what is refused, or broken off before, leaves nothing behind
     write_checkpoint(folder, settings, data, trainers)
     write_curves(folder, [r for t in trainers for r in t.history], settings.loss)
     to_tensorboard(folder, trainers[-1].history, len(trainers[-1].history) - 1)
@@ -180,6 +179,7 @@ def _finish(
     model = Model(model.spec.with_provenance(**provenance), model.arrays)
     history = [r for t in trainers for r in t.history]
     if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
         write_curves(folder, history, settings.loss)
         put_text(folder / "report.json", json.dumps(report, indent=1) + "\n")
     if out is not None:

@@ -47,7 +47,8 @@ def scaling_of(recordings: Sequence[Recording], names: Sequence[str], what: str 
             raise ConfigError(f"{what} {name!r} has no value in the training data: {remedy}")
         if not high[k] > low[k]:
             raise ConfigError(
-                f"{what} {name!r} is {low[k]:g} in all {int(n[k]):,} samples of the training data: it must vary; {remedy}"
+                f"{what} {name!r} is {low[k]:g} in all {int(n[k]):,} samples of the training data: it must vary; "
+                f"{remedy}"
             )
     return Scaling(mean.astype(np.float32), np.sqrt(var).astype(np.float32))
 
@@ -57,7 +58,7 @@ LEAST_STEP = 0.02
 
 
 def steps_of(recordings: Sequence[Recording], scaling: Scaling, horizon: int) -> Array:
-    """How far the last value is from what comes `horizon` samples later: root mean square of each channel, normalised."""
+    """How far the last value is from what comes `horizon` samples later: its root mean square, normalised."""
     total, count = np.zeros(len(scaling.mean)), np.zeros(len(scaling.mean))
     for r in recordings:
         step = (

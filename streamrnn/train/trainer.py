@@ -192,7 +192,7 @@ class Trainer:
             return
         raise ConfigError(
             f"training went back to its last good weights {self.steps.back} times and got nowhere ({self.notes[-1]}): "
-            f"use a smaller rate (--rate, now {self.settings.rate:g}) or a smaller clip (--clip, now {self.settings.clip:g})"
+            f"use a smaller rate (--rate, now {self.settings.rate:g}) or clip (--clip, now {self.settings.clip:g})"
         )
 
     def _tell(
