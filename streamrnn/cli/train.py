@@ -193,8 +193,8 @@ def train(
     """Train a network on recordings.
 
     Each file is a stream, or --stream-column names it. The recordings are split into training, validation and test; the
-    best network on validation is written, after the engine was compared with PyTorch, sample by sample. Ctrl-C keeps the
-    best so far. What cannot be learned from is said in one line; then nothing is written and the exit status is 2.
+    best network on validation is written, after the engine was compared with PyTorch, sample by sample. Ctrl-C keeps
+    the best so far. What cannot be learned from is said in one line; then nothing is written and the exit status is 2.
 
     Example: streamrnn train bed*.csv -o model.safetensors --horizon 10 --false-alarms 1/h
     """
@@ -296,7 +296,8 @@ def _settings(o: dict[str, Any], names: Names) -> Settings:
         "targets": names.targets,
         "detector": detector,
     }
-    return Settings(**{f.name: made.get(f.name, o.get(f.name)) for f in fields(Settings)})
+    values: dict[str, Any] = {f.name: made.get(f.name, o.get(f.name)) for f in fields(Settings)}
+    return Settings(**values)
 
 
 def _diagnose(recordings: list[Recording], names: Names, settings: Settings, o: dict[str, Any]) -> None:
@@ -329,7 +330,7 @@ def _fit(recordings: list[Recording], settings: Settings, o: dict[str, Any], nam
 
         print(dumps(fitted.report))
     else:
-        tell(fitted, settings)
+        tell(fitted)
     if fitted.interrupted:
         say(f"stopped; {o['output']} is the best so far, of epoch {fitted.report['epoch']}; --resume goes on")
         return 130

@@ -51,7 +51,7 @@ def _say_notes(p: Progress) -> None:
         say(note)
 
 
-def tell(fitted: Fitted, settings: Settings) -> None:
+def tell(fitted: Fitted) -> None:
     """The report in a few lines."""
     from .info import parity_words
 
@@ -67,9 +67,8 @@ def tell(fitted: Fitted, settings: Settings) -> None:
             f"clipped{back}; best epoch {seed['best_epoch']}, validation loss {seed['validation_loss']:.4g}"
         )
     if "validation_loss_sd" in report:
-        print(
-            f"over seeds: {report['validation_loss_mean']:.4g} ± {report['validation_loss_sd']:.2g}; kept {report['seed']}"
-        )
+        mean, sd = report["validation_loss_mean"], report["validation_loss_sd"]
+        print(f"over seeds: {mean:.4g} ± {sd:.2g}; seed {report['seed']} is kept")
     for part in ("validation", "test"):
         _tell_measures(part, report[part])
     if "false_alarms" in report:

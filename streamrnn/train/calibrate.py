@@ -21,7 +21,7 @@ from streamrnn.model import Model
 
 from .recording import Recording
 
-__all__ = ["Rate", "alarms", "calibrate", "parse_rate", "usual_surprise"]
+__all__ = ["Rate", "alarms", "allowance", "calibrate", "parse_rate", "usual_surprise"]
 
 ROUNDS = 16
 """Halvings of the interval of the threshold's logarithm: to within 0.03 % of it."""
@@ -53,7 +53,7 @@ def parse_rate(text: str) -> Rate:
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:e-?\d+)?)\s*/\s*(h|hour|1000|1k|k)\s*", text.lower())
     if match is None or not 0 < float(match[1]) < math.inf:
         raise ConfigError(
-            f"false_alarms is {text!r:.40}; write 0.5/h for one in two hours of a stream, or 2/1000 for two in 1,000 samples"
+            f"false_alarms is {text!r:.40}; write 0.5/h (one in two hours of a stream) or 2/1000 (two in 1,000 samples)"
         )
     return Rate(float(match[1]), "h" if match[2].startswith("h") else "k")
 
@@ -126,21 +126,27 @@ def _with(model: Model, **detector: float) -> Model:
     return Model(replace(model.spec, detector={**model.spec.detector, **detector}), model.arrays)
 
 
-def calibrate(
-    model: Model, rate: Rate, validation: Sequence[Recording], test: Sequence[Recording]
-) -> tuple[Model, dict[str, Any]]:
-    """(the model with the least threshold whose alarms on validation data are no more than stated, what was found).
-
-    The threshold is looked for between LOWEST and the highest there is, by halving; ConfigError where there is too
-    little validation data for any alarm to be allowed.
-    """
+def allowance(rate: Rate, validation: Sequence[Recording]) -> float:
+    """How many alarms validation data may raise; ConfigError where that is less than one, so that none could be."""
     exposure = _exposure(validation, rate.per)
     allowed = rate.value * exposure
     if allowed < 1:
         raise ConfigError(
             f"validation data is {exposure:.3g} {'hours' if rate.per == 'h' else 'thousand samples'}, in which {rate} "
-            f"is {allowed:.2g} of an alarm: at least one is needed; give more recordings, or allow more (--false-alarms)"
+            f"is {allowed:.2g} of an alarm, and at least one is needed: give more recordings, or allow more "
+            "(--false-alarms)"
         )
+    return allowed
+
+
+def calibrate(
+    model: Model, rate: Rate, validation: Sequence[Recording], test: Sequence[Recording]
+) -> tuple[Model, dict[str, Any]]:
+    """(the model with the least threshold whose alarms on validation data are no more than stated, what was found).
+
+    The threshold is looked for between LOWEST and the highest there is, by halving. Raises as `allowance` does.
+    """
+    allowed = allowance(rate, validation)
     low, high = math.log(LOWEST), math.log(RANGES["threshold"][1])
     tried: dict[float, int] = {}
 
@@ -167,8 +173,8 @@ def calibrate(
 
 
 def usual_surprise(model: Model, validation: Sequence[Recording]) -> dict[str, float]:
-    """The detector's surprise_mean and surprise_scale of a model of tokens: bits a token on validation data, and how far
-    their running average strays from that, as the detector takes it.
+    """The detector's surprise_mean and surprise_scale of a model of tokens: bits a token on validation data, and how
+    far their running average strays from that, as the detector takes it.
     """
     rate = model.spec.detector.get("surprise_rate", SETTINGS["surprise_rate"])
     h = model.spec.horizon

@@ -117,7 +117,8 @@ def read_checkpoint(folder: Path, settings: Settings, data: str) -> Checkpoint:
     for name, value in now.items():
         if name not in MAY_DIFFER and before.get(name) != value:
             raise ConfigError(
-                f"{path} was made with {name} {before.get(name)!r}, not {value!r}: give it again, or start without --resume"
+                f"{path} was made with {name} {before.get(name)!r}, not {value!r}: give it again, or start without "
+                "--resume"
             )
     assert isinstance(seeds, list)
     return Checkpoint(facts, arrays)

@@ -60,8 +60,8 @@ def compare(
     if not worst <= tolerance:
         raise ModelError(
             f"the exported model, run by the engine, differs from PyTorch by {worst:.3g} over {steps} samples; the "
-            f"limit is {tolerance:g}. More weight_decay (--weight-decay) or a bounded cell keep rounding small; or accept "
-            "the difference with tolerance (--tolerance)"
+            f"limit is {tolerance:g}. More weight_decay (--weight-decay) or a bounded cell keep rounding small; or "
+            "accept the difference with tolerance (--tolerance)"
         )
     return {"against": f"torch {torch.__version__}", "steps": steps, "max_difference": float(f"{worst:.3g}")}
 

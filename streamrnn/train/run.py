@@ -14,7 +14,7 @@ from streamrnn.errors import ConfigError
 from streamrnn.model import Model
 
 from .build import model_of
-from .calibrate import Rate, calibrate, parse_rate, usual_surprise
+from .calibrate import Rate, allowance, calibrate, parse_rate, usual_surprise
 from .checkpoint import Checkpoint, fingerprint, read_checkpoint, write_checkpoint
 from .curves import to_tensorboard, write_curves
 from .files import put_text
@@ -61,6 +61,8 @@ def run(
     device = device_of(settings.device)
     rate = None if settings.false_alarms is None else parse_rate(settings.false_alarms)
     ready = make_ready(recordings, settings, validation, test)
+    if rate is not None:
+        allowance(rate, ready.split.validation)  # now, and not after hours
     folder = work or (None if out is None else out.with_suffix(".train"))
     data = fingerprint([*ready.train, *ready.validation])
     if resume and folder is None:
@@ -87,7 +89,7 @@ def _train(
     data: str,
     before: Checkpoint | None,
 ) -> tuple[list[Trainer], bool]:
-    """(a trainer for each seed, whether Ctrl-C came). Without any weights worth keeping the KeyboardInterrupt passes."""
+    """(a trainer for each seed, whether Ctrl-C came). Where no epoch has ended the KeyboardInterrupt passes."""
     trainers: list[Trainer] = []
     try:
         for k in range(settings.seeds):

@@ -29,10 +29,10 @@ def initialise(network: Network, settings: Settings, generator: Any, spread: Arr
     """Give every parameter its first value.
 
     Recurrent matrices are orthogonal, a block for each gate (Saxe et al. 2014, arXiv:1312.6120), other matrices uniform
-    as Glorot and Bengio 2010 have it; the biases of an LSTM's forget gate (Jozefowicz et al. 2015) and a GRU's update gate,
-    which keeps h where it is high, are 1, or as for `chrono`; layer
-    norms and embeddings are PyTorch's. With `init` "uniform" all recurrent layers are PyTorch's too. `spread` float32
-    (n_in,) is a forecast's first deviation, in normalised units.
+    as Glorot and Bengio 2010 have it; the biases of an LSTM's forget gate (Jozefowicz et al. 2015), and of a GRU's
+    update gate, which keeps h where it is high, are 1, or as for `chrono`. With `init` "uniform" all of a recurrent
+    layer's weights are uniform in ±1/sqrt(hidden), as PyTorch has them, and those biases on top. `spread` float32
+    (n_in,) is how far the last value is from the forecast's goal, normalised.
     """
     for layer, module in zip(network.spec.layers, network.chain, strict=True):
         if isinstance(layer, LayerSpec):
