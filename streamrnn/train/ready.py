@@ -116,7 +116,7 @@ def _check_tokens(recordings: Sequence[Recording], tokens: int) -> None:
         wrong = (x < 0) | (x >= tokens) | (x != np.floor(x))
         if wrong.any():
             raise ConfigError(
-                f"stream {r.stream!r} holds {x[wrong][0]:g}, which is no token: whole numbers from 0 to {tokens - 1} are"
+                f"stream {r.stream!r} holds {x[wrong][0]:g}, which is no token: those are 0 to {tokens - 1}"
             )
 
 
