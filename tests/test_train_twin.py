@@ -116,8 +116,7 @@ def test_a_forecaster_starts_as_the_last_value():
         x = ready.split.test[0].x
         y = Engine(model).step_many(["s"] * len(x), x).y
         worst = np.abs(y - x).max(0) / ready.inputs.scale
-        # A rectified unit hands only what is positive on.
-        assert worst.max() < 0.03 or cell == "rnn_relu", (cell, worst)
+        assert worst.max() < 0.03, (cell, worst)
 
 
 def test_squareplus_has_no_cancellation():

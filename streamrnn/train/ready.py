@@ -49,10 +49,10 @@ def make_ready(
     n_in = every[0].x.shape[1]
     parts = _parts(every, settings, n_in, validation, test)
     n_targets = _check_targets([*parts.train, *parts.validation, *parts.test], settings, parts.train)
-    settings = _named(settings, n_in)
     tokens = settings.tokens
     if tokens:
         _check_tokens([*parts.train, *parts.validation, *parts.test], tokens)
+    settings = _named(settings, n_in)
     if not parts.train:
         raise ConfigError("nothing is left for training: give more recordings")
     inputs = None if tokens else scaling_of(parts.train, settings.features)

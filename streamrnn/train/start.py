@@ -21,6 +21,9 @@ __all__ = ["initialise", "start_recurrent"]
 COPY = 0.02
 """Input weight of a unit that copies a channel: small, so that tanh is a line there."""
 
+LIFT = 10.0
+"""Deviations by which a channel is lifted for rectified units, which hand on nothing below 0."""
+
 OPEN = 5.0
 """Bias that holds a gate open, or shut where negative: sigmoid(5) = 0.993."""
 
@@ -115,6 +118,10 @@ def _persist(network: Network) -> None:
             weight = 1.0
         readout = network.readout.weight
         readout[:n] = 0.0
+        if layers[0].cell == "rnn_relu":
+            first = network.chain[0].bias_ih_l0
+            first[:n] = COPY * LIFT
+            network.readout.bias[:n] = -LIFT / network.gain[:n]
         readout[range(n), range(n)] = 1.0 / (COPY * network.gain[:n])
         held = torch.zeros_like(readout, dtype=torch.bool)
         held[:n, :n] = True
