@@ -215,9 +215,7 @@ def test_the_share_of_clipped_steps_is_reported():
 
 
 def test_it_stops_early_where_nothing_gets_better():
-    noise = [
-        Recording(f"s{i}", np.random.default_rng(i).normal(size=(200, 1)).astype(np.float32)) for i in range(4)
-    ]
+    noise = [Recording(f"s{i}", np.random.default_rng(i).normal(size=(200, 1)).astype(np.float32)) for i in range(4)]
     fitted = fit(noise, Settings(hidden=4, epochs=200, patience=3, persist=False, rate=3e-2))
     (seed,) = fitted.report["seeds"]
     assert seed["epochs"] < 100
