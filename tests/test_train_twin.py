@@ -31,7 +31,7 @@ def shaken(settings, recordings):
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for p in network.parameters():
-            p += 0.2 * torch.randn(p.shape, generator=generator)
+            p.add_(0.2 * torch.randn(p.shape, generator=generator))
     return ready, network.eval()
 
 
