@@ -1,4 +1,4 @@
-"""How the gradient decays with the lag: the numbers of backpropagation by hand, and cells that differ as they should."""
+"""How the gradient decays with the lag: the numbers of backpropagation by hand; cells that differ as they should."""
 
 from __future__ import annotations
 
