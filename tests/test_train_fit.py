@@ -241,6 +241,29 @@ def test_a_threshold_for_stated_false_alarms():
         fit(recordings, replace(SMALL, false_alarms="often"))
 
 
+def test_every_labelled_sample_is_learned_from_once_an_epoch():
+    from streamrnn.train.batches import Batch, plan
+    from streamrnn.train.ready import make_ready
+
+    settings = Settings(head="classify", piece=100, chunk=32, batch=3)
+    ready = make_ready(echoes(streams=9, length=150), settings)
+    first = plan(ready.train, settings, np.random.default_rng(1))
+    assert first != plan(ready.train, settings, np.random.default_rng(2))
+    learned, padded = 0, 0
+    for pieces in first:
+        assert len(pieces) <= 3
+        batch = Batch(ready.train, pieces)
+        learned += batch.mask.sum()
+        padded += sum(len(batch.x) - (b - a) for _, a, b in pieces)
+        chunks = list(batch.chunks(32, "cpu", 1))
+        assert [len(c.x) for c in chunks[:-1]] == [32] * (len(chunks) - 1)
+        assert torch.equal(torch.cat([c.goal for c in chunks]), torch.from_numpy(batch.goal))
+    assert learned == sum(s.mask.sum() for s in ready.train)
+    assert sorted(p for pieces in first for p in pieces)[0][:2] == (0, 0)
+    # Pieces of like lengths: little of a batch is padding.
+    assert padded < 0.15 * sum(len(s) for s in ready.train)
+
+
 def test_a_device_that_is_not_there():
     if not torch.cuda.is_available():
         with refused("--device cpu"):

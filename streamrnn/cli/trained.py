@@ -101,6 +101,6 @@ def _tell_alarms(found: dict[str, Any]) -> None:
         facts = found[part]
         if facts:
             print(
-                f"  {name}: {facts['alarms']} in {facts['exposure']:.4g}, {facts['rate']:.3g} "
+                f"  {name}: {facts['alarms']} in {facts['exposure']:.4g} {facts['unit']}, {facts['rate']:.3g} each "
                 f"(95 %: {facts['rate_low']:.3g} to {facts['rate_high']:.3g})"
             )

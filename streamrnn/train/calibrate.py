@@ -42,6 +42,7 @@ class Rate:
 
 
 _PER = {"h": "an hour of a stream", "k": "in 1,000 samples"}
+_UNITS = {"h": "stream-hours", "k": "thousand samples"}
 
 
 def parse_rate(text: str) -> Rate:
@@ -94,6 +95,7 @@ def _facts(model: Model, recordings: Sequence[Recording], rate: Rate) -> dict[st
         return {}
     low, high = _poisson(n)
     return {
+        "unit": _UNITS[rate.per],
         "alarms": n,
         "exposure": float(f"{exposure:.6g}"),
         "rate": float(f"{n / exposure:.6g}"),
@@ -132,7 +134,7 @@ def allowance(rate: Rate, validation: Sequence[Recording]) -> float:
     allowed = rate.value * exposure
     if allowed < 1:
         raise ConfigError(
-            f"validation data is {exposure:.3g} {'hours' if rate.per == 'h' else 'thousand samples'}, in which {rate} "
+            f"validation data is {exposure:.3g} {_UNITS[rate.per]}, in which {rate} "
             f"is {allowed:.2g} of an alarm, and at least one is needed: give more recordings, or allow more "
             "(--false-alarms)"
         )

@@ -36,7 +36,7 @@ def measure(model: Model, recordings: Sequence[Recording]) -> dict[str, Any]:
 
 def _answers(model: Model, recording: Recording) -> Array:
     engine = Engine(model, capacity=1, ring=0)
-    return engine.step_many([recording.stream] * len(recording), recording.x, recording.t).y
+    return engine.step_many(np.repeat(engine.handles(["s"]), len(recording)), recording.x, recording.t).y
 
 
 def _forecast(model: Model, recordings: Sequence[Recording], answers: Sequence[Array]) -> dict[str, Any]:

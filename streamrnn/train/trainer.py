@@ -126,6 +126,8 @@ class Trainer:
         validation = mean_loss(self.network, self.loss, self._validation, self.device)
         if not math.isfinite(validation):
             self.notes.append(self.steps.go_back("the validation loss is no finite number"))
+            if self.steps.back > self.settings.retries:
+                self._give_up()
         else:
             self.steps.keep()  # as a run does that goes on from a checkpoint
         self.epoch += 1
