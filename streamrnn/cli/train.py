@@ -117,6 +117,14 @@ def train(
         bool,
         typer.Option("--persist/--no-persist", help="Forecasts start as the last value.", rich_help_panel=_NET),
     ] = True,
+    changes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N[,N...]",
+            help="See distances from running averages over so many samples, not levels: 2,5,17,65.",
+            rich_help_panel=_NET,
+        ),
+    ] = None,
     # Loss
     loss: Annotated[
         str,
@@ -288,6 +296,7 @@ def _settings(o: dict[str, Any], names: Names) -> Settings:
         "head": o["head"] or ("classify" if o["label"] else "regress" if o["target"] else "forecast"),
         "hidden": hidden[0] if len(hidden) == 1 else hidden,
         "layers": o["layers"] or len(hidden),
+        "changes": _numbers("--changes", o["changes"], int) if o["changes"] else (),
         "quantiles": _numbers("--quantiles", o["quantiles"], float),
         "parts": _numbers("--parts", o["parts"], float),
         "features": names.channels,

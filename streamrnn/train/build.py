@@ -12,6 +12,7 @@ from streamrnn.model import EmbeddingSpec, LayerSpec, Model, ModelSpec, NormSpec
 from streamrnn.model.layers import AnyLayer
 from streamrnn.model.spec import QUANTILES, SPREADS
 
+from .changes import front_of
 from .recording import Array
 from .scaling import Scaling
 from .settings import Settings
@@ -28,6 +29,9 @@ def spec_of(settings: Settings, n_in: int, n_targets: int) -> ModelSpec:
     if settings.tokens:
         layers.append(EmbeddingSpec(settings.tokens, settings.embedding))
         width = settings.embedding
+    if settings.changes:
+        layers += front_of(n_in, settings.changes)
+        width = layers[-1].width
     for hidden in settings.widths:
         layers.append(LayerSpec(_CELLS.get(settings.cell, settings.cell), width, hidden))
         width = hidden

@@ -11,15 +11,12 @@ from torch.nn import functional
 from streamrnn.model import ModelSpec
 
 from .network import squareplus
+from .scaling import LEAST_DEVIATION
 from .settings import Settings
 
-__all__ = ["FLOOR", "Loss"]
+__all__ = ["Loss"]
 
 Tensor = Any
-
-FLOOR = 1e-2
-"""Least deviation that a Gaussian forecast is judged by, in standard deviations of its channel: readings in whole
-numbers that stand still would reward a deviation of 0 without bound."""
 
 
 class Loss:
@@ -27,16 +24,24 @@ class Loss:
 
     `weights` float32 (classes,), what an error in each class counts, or None. `unit` float32 (n,) is what the error of
     each channel's forecast is measured in (not that of the Gaussian, which finds its own): with that of the last value,
-    channels that move much and little count alike, and a loss of 1 is no better than the last value.
+    channels that move much and little count alike, and a loss of 1 is no better than the last value. `rounding` float32
+    (n,) is how far a reading may be from what it stands for (`scaling.roundings_of`): a Gaussian's loss is what is to be
+    expected over that, or readings in whole numbers that stand still would reward a deviation of 0 without bound.
     """
 
     def __init__(
-        self, spec: ModelSpec, settings: Settings, weights: Tensor | None = None, unit: Tensor | None = None
+        self,
+        spec: ModelSpec,
+        settings: Settings,
+        weights: Tensor | None = None,
+        unit: Tensor | None = None,
+        rounding: Tensor | None = None,
     ) -> None:
         self._spec, self._kind, self._delta = spec, settings.loss, settings.huber
         self._quantiles = (spec.quantiles[0], spec.quantiles[1])
         self._weights = weights
         self._unit = 1.0 if unit is None else unit
+        self._rounding = LEAST_DEVIATION**2 if rounding is None else rounding**2
 
     def __call__(self, raw: Tensor, goal: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(sum, count), both scalars; the mean is the loss."""
@@ -52,8 +57,9 @@ class Loss:
         if self._kind == "cross_entropy":
             return functional.cross_entropy(raw.flatten(0, -2), goal.flatten(), reduction="none").view_as(goal)
         if self._kind == "gaussian":
-            variance = squareplus(raw[..., n:]) ** 2 + FLOOR**2
-            return 0.5 * ((raw[..., :n] - goal) ** 2 / variance + torch.log(variance) + math.log(2 * math.pi))
+            variance = squareplus(raw[..., n:]) ** 2
+            square = (raw[..., :n] - goal) ** 2 + self._rounding
+            return 0.5 * (square / variance + torch.log(variance) + math.log(2 * math.pi))
         if self._kind == "quantile":
             m = raw[..., :n]
             low = m - squareplus(raw[..., n : 2 * n])

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from streamrnn.engine import Engine
 from streamrnn.model import Model, ModelSpec
 
-from .losses import FLOOR
 from .recording import Array, Recording, held
+from .scaling import Scaling, roundings_of
 
 __all__ = ["auroc", "measure"]
 
@@ -41,7 +41,7 @@ def _answers(model: Model, recording: Recording) -> Array:
 
 def _forecast(model: Model, recordings: Sequence[Recording], answers: Sequence[Array]) -> dict[str, Any]:
     spec, h, n = model.spec, model.spec.horizon, model.spec.n_in
-    scale = model.arrays["normaliser.scale"].astype(np.float64)
+    scaling = Scaling(model.arrays["normaliser.mean"], model.arrays["normaliser.scale"])
     true, made, last = [], [], []
     for r, y in zip(recordings, answers, strict=True):
         a, b = r.start, min(len(r) if r.stop is None else r.stop, len(r) - h)
@@ -52,6 +52,7 @@ def _forecast(model: Model, recordings: Sequence[Recording], answers: Sequence[A
         last.append(held(r.x, model.arrays["normaliser.mean"])[0][a:b])
     if not true:
         return {}
+    rounding = roundings_of(recordings, scaling).astype(np.float64) * scaling.scale
     x, said, naive = (np.concatenate(v).astype(np.float64) for v in (true, made, last))
     there = ~np.isnan(x)
     out: dict[str, Any] = {"samples": int(there.any(1).sum()), "channels": {}}
@@ -64,8 +65,9 @@ def _forecast(model: Model, recordings: Sequence[Recording], answers: Sequence[A
         found = {"mae": mae, "rmse": float(np.sqrt((e**2).mean())), "mae_last_value": base}
         found["skill"] = 1 - mae / base if base > 0 else math.nan
         if spec.spread == "gaussian":
-            variance = said[ok, n + k] ** 2 + (FLOOR * scale[k]) ** 2
-            found["nll"] = float((0.5 * (e**2 / variance + np.log(2 * np.pi * variance))).mean())
+            variance = said[ok, n + k] ** 2
+            square = e**2 + rounding[k] ** 2  # a reading stands for an interval, as in training
+            found["nll"] = float((0.5 * (square / variance + np.log(2 * np.pi * variance))).mean())
             found["coverage_90"] = float((np.abs(e) <= 1.6448536269514722 * np.sqrt(variance)).mean())
         if spec.spread == "quantile":
             low, high = said[ok, n + k], said[ok, 2 * n + k]

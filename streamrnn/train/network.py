@@ -70,6 +70,8 @@ class Network(nn.Module):
         self.targets = targets
         self._names = _names(self, spec)
         self._pinned: list[tuple[Tensor, Tensor]] = []
+        # Dropout spares the units that hand the last value on, and layers in front that learn nothing.
+        self.whole = self.front = 0
 
     def begin(self, batch: int) -> State:
         """The state of streams that have seen nothing."""
@@ -93,14 +95,15 @@ class Network(nn.Module):
     def layers(self, u: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Normalised inputs (T, B, n), or tokens (T, B), through all layers: (T, B, width of the last), new states."""
         after: list[Tensor] = []
-        for layer, module, before in zip(self.spec.layers, self.chain, state, strict=True):
+        for i, (layer, module, before) in enumerate(zip(self.spec.layers, self.chain, state, strict=True)):
             if isinstance(layer, LayerSpec):
                 u, now = module(u, before)
             else:
                 u, now = module(u), None
             after.append(now)
-            if self.dropout and isinstance(layer, LayerSpec):
-                u = nn.functional.dropout(u, self.dropout, self.training)
+            if self.dropout and isinstance(layer, LayerSpec) and i >= self.front:
+                dropped = nn.functional.dropout(u[..., self.whole :], self.dropout, self.training)
+                u = torch.cat([u[..., : self.whole], dropped], -1) if self.whole else dropped
         return u, after
 
     def point(self, raw: Tensor) -> Tensor:
@@ -196,8 +199,15 @@ def _module(layer: Any) -> Any:
         return nn.LayerNorm(layer.n_in, layer.epsilon)
     if isinstance(layer, EmbeddingSpec):
         return nn.Embedding(layer.n_tokens, layer.width)
-    assert isinstance(layer, DenseSpec) and layer.activation == "linear"
-    return nn.Linear(layer.n_in, layer.n_out)
+    assert isinstance(layer, DenseSpec) and layer.activation in ("linear", "tanh")
+    return (nn.Linear if layer.activation == "linear" else _Tanh)(layer.n_in, layer.n_out)
+
+
+class _Tanh(nn.Linear):
+    """A dense layer with tanh, under the names of one without."""
+
+    def forward(self, u: Tensor) -> Tensor:
+        return torch.tanh(super().forward(u))
 
 
 def _names(network: Network, spec: ModelSpec) -> list[tuple[str, Tensor]]:

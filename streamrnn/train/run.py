@@ -25,7 +25,7 @@ from .network import Network
 from .parity import compare
 from .ready import Ready, make_ready
 from .recording import Recording
-from .scaling import steps_of
+from .scaling import roundings_of, steps_of
 from .settings import Settings
 from .start import initialise
 from .trainer import Progress, Trainer
@@ -129,7 +129,11 @@ def _trainer(ready: Ready, settings: Settings, seed: int, device: Any) -> Traine
         counts = np.maximum(np.bincount(goals, minlength=spec.n_out), 1)
         weights = torch.tensor(counts.sum() / (counts * len(counts)), dtype=torch.float32, device=device)
     unit = None if spread is None else torch.from_numpy(spread).to(device)
-    return Trainer(network, Loss(spec, settings, weights, unit), ready.train, ready.validation, settings, seed, device)
+    rounding = None
+    if settings.loss == "gaussian" and ready.inputs is not None:
+        rounding = torch.from_numpy(roundings_of(ready.split.train, ready.inputs)).to(device)
+    loss = Loss(spec, settings, weights, unit, rounding)
+    return Trainer(network, loss, ready.train, ready.validation, settings, seed, device)
 
 
 def _finish(

@@ -12,7 +12,10 @@ from streamrnn.errors import ConfigError
 
 from .recording import Array, Recording, held
 
-__all__ = ["Scaling", "scaling_of", "steps_of"]
+__all__ = ["LEAST_DEVIATION", "Scaling", "roundings_of", "scaling_of", "steps_of"]
+
+LEAST_DEVIATION = 1e-2
+"""Least deviation that a Gaussian forecast is rewarded for, in standard deviations of its channel."""
 
 
 @dataclass(frozen=True)
@@ -69,3 +72,17 @@ def steps_of(recordings: Sequence[Recording], scaling: Scaling, horizon: int) ->
         total += np.nansum(step.astype(np.float64) ** 2, 0)
         count += (~np.isnan(step)).sum(0)
     return np.maximum(np.sqrt(total / np.maximum(count, 1)), LEAST_STEP).astype(np.float32)
+
+
+def roundings_of(recordings: Sequence[Recording], scaling: Scaling) -> Array:
+    """How far a reading may be from the quantity that it stands for: root mean square of each channel, normalised.
+
+    A monitor that shows whole numbers shows 72 for all from 71.5 to 72.5, which is uniform with a variance of 1/12. The
+    width of that interval is taken to be the smallest difference between two values of the channel.
+    """
+    least = np.full(len(scaling.mean), np.inf)
+    for k in range(len(least)):
+        values = np.unique(np.concatenate([r.x[:, k] for r in recordings]).astype(np.float64))  # NaN is one of them
+        steps = np.diff(values[~np.isnan(values)])
+        least[k] = steps.min() if len(steps) else 0.0
+    return np.maximum(least / np.sqrt(12.0) / scaling.scale, LEAST_DEVIATION).astype(np.float32)

@@ -156,6 +156,9 @@ class Settings:
     """Above 0: gates start with memories of up to so many samples (chrono initialisation)."""
     persist: bool = True
     """Forecasts start as the last value, which training then improves on."""
+    changes: tuple[int, ...] = ()
+    """Spans in samples, as (2, 5, 17, 65): a forecaster then sees how far each channel is from its running averages
+    over them, in place of its level. For streams whose levels differ more than they move; needs `persist`."""
     seed: int = 0
     """The same seed, data and settings give the same model on the same machine."""
     seeds: int = 1
@@ -210,8 +213,24 @@ class Settings:
         if not math.isclose(sum(self.parts), 1.0, abs_tol=1e-6) or min(self.parts[:2]) <= 0:
             raise ConfigError(f"parts is {self.parts!r}; the shares must add up to 1, the first two above 0")
         put(self, "quantiles", tuple(self.quantiles))
+        self._check_changes()
         if self.chrono == 1:
             raise ConfigError("chrono is 1; it must be 0 (off) or the longest memory in samples, 2 or more")
+
+    def _check_changes(self) -> None:
+        spans = tuple(integer("changes", span, 2, 1 << 20) for span in self.changes)
+        object.__setattr__(self, "changes", spans)
+        if not spans:
+            return
+        if self.head != "forecast" or self.tokens or not self.persist:
+            raise ConfigError(
+                f"changes is {spans!r}, which is for forecasts of channels that start as the last value: use head "
+                "'forecast', no tokens, and persist"
+            )
+        if self.cell == "rnn_relu" or self.layer_norm:
+            raise ConfigError(
+                "changes needs cells that can hand on small numbers: gru, lstm or elman, without layer_norm"
+            )
 
     @property
     def widths(self) -> tuple[int, ...]:

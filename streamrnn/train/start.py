@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from streamrnn.errors import ConfigError
 from streamrnn.model import LayerSpec
 from streamrnn.model.layers import GATES
 
+from .changes import TINY, front_of, start_front
 from .network import Network
 from .recording import Array
 from .settings import Settings
@@ -24,8 +26,8 @@ COPY = 0.02
 LIFT = 10.0
 """Deviations by which a channel is lifted for rectified units, which hand on nothing below 0."""
 
-OPEN = 5.0
-"""Bias that holds a gate open, or shut where negative: sigmoid(5) = 0.993."""
+OPEN = 16.0
+"""Bias that holds a gate open, or shut where negative: sigmoid(16) is 1 to 1e-7, or an LSTM would hand on 99 % of a level."""
 
 
 def initialise(network: Network, settings: Settings, generator: Any, spread: Array | None = None) -> None:
@@ -46,8 +48,10 @@ def initialise(network: Network, settings: Settings, generator: Any, spread: Arr
     nn.init.zeros_(network.readout.bias)
     if spread is not None and network.spec.head == "forecast":
         _units(network, spread)
+        if settings.changes:
+            start_front(network, settings.changes, spread)
         if settings.persist:
-            _persist(network)
+            _persist(network, len(front_of(1, settings.changes)) if settings.changes else 0)
 
 
 def _units(network: Network, spread: Array) -> None:
@@ -101,30 +105,36 @@ def _memory(layer: LayerSpec, bias: Any, longest: int, generator: Any) -> None:
         bias[H : 2 * H] = 1.0
 
 
-def _persist(network: Network) -> None:
+def _persist(network: Network, front: int) -> None:
     """Let the first units of every layer hand the channels on, for ever, so that the others learn what to add to the
-    last value: to learn the copy itself to the last digit takes longer than all the rest.
+    last value: to learn the copy itself to the last digit takes longer than all the rest. `front` layers do so already.
 
     Nothing of the kind where the layers cannot: fewer than two units a channel, or a layer norm between.
     """
     n = network.spec.n_in
-    layers = [layer for layer in network.spec.layers if isinstance(layer, LayerSpec) and layer.hidden >= 2 * n]
-    if len(layers) < len(network.spec.layers):
+    able = [layer for layer in network.spec.layers[front:] if isinstance(layer, LayerSpec) and layer.hidden >= 2 * n]
+    if len(able) < len(network.spec.layers) - front:
+        if front:
+            raise ConfigError(f"hidden must be at least {2 * n}, two units a channel, where changes are what is seen")
         return
+    copy = TINY if front else COPY
+    network.whole, network.front = n, front
     with torch.no_grad():
-        weight = COPY
-        for layer, module in zip(layers, network.chain, strict=True):
+        weight = 1.0 if front else copy
+        for layer, module in zip(able, list(network.chain)[front:], strict=True):
             _copy(network, layer, module, n, weight)
             weight = 1.0
         readout = network.readout.weight
         readout[:n] = 0.0
-        if layers[0].cell == "rnn_relu":
+        if able[0].cell == "rnn_relu":
             first = network.chain[0].bias_ih_l0
-            first[:n] = COPY * LIFT
+            first[:n] = copy * LIFT
             network.readout.bias[:n] = -LIFT / network.gain[:n]
-        readout[range(n), range(n)] = 1.0 / (COPY * network.gain[:n])
+        readout[range(n), range(n)] = 1.0 / (copy * network.gain[:n])
         held = torch.zeros_like(readout, dtype=torch.bool)
-        held[:n, :n] = True
+        held[: None if front else n, :n] = True  # behind a front, nothing else sees the level
+        if front:
+            readout[n:, :n] = 0.0
         network.pin(readout, held)
 
 
