@@ -61,7 +61,9 @@ def test_a_file_becomes_a_model_that_other_commands_take(bed, capsys, tmp_path):
     assert made >= {"checkpoint.safetensors", "curves.csv", "curves.png", "report.json"}
     assert run(["score", str(bed), "--model", str(out)]) == 0
     assert run(["info", str(out)]) == 0
-    assert "hr (1/min)" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "hr (1/min)" in shown
+    assert "false_alarms, settings, test, validation: see --json" in shown
 
     status, _, said = trained(capsys, bed, "-o", out, *options, *QUICK)
     assert status == 2

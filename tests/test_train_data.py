@@ -230,6 +230,17 @@ def test_labels_of_one_class_and_classes_that_are_not_in_training():
         make_ready(three, Settings(head="classify", classes=("N", "V", "Q")))
 
 
+def test_what_cannot_be_judged_is_said():
+    recordings = [
+        Recording(r.stream, r.x, None, np.where(np.arange(len(r)) > 200, 0 * r.target, r.target)) for r in echoes()
+    ]
+    notes = make_ready(recordings, Settings(head="classify", split="time", classes=("N", "V"))).notes
+    assert [note.split(":")[0] for note in notes] == ["validation data has no V", "test data has no V"]
+    (r,) = waves(streams=1)
+    late = Recording(r.stream, r.x, np.where(np.arange(300) < 50, r.t, r.t + 10**12))
+    assert "1 steps in time are more than ten usual ones (1 s)" in make_ready([late], Settings()).notes[0]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -36,7 +36,8 @@ def training_bar(settings: Settings) -> Iterator[Callable[[Progress], None]]:
         def progress(p: Progress) -> None:
             nonlocal validation
             validation = p.validation if math.isfinite(p.validation) else validation
-            facts = f"loss {p.loss:.4g}, validation {validation:.4g}, best {p.best:.4g}, rate {p.rate:.2g}"
+            shown = {"loss": p.loss, "validation": validation, "best": p.best}
+            facts = ", ".join(f"{k} {v:.4g}" for k, v in shown.items() if math.isfinite(v)) + f", rate {p.rate:.2g}"
             name = f"seed {p.seed}, " if settings.seeds > 1 else ""
             done = p.seed - settings.seed + (1.0 if p.ended else p.share)
             bar.update(task, description=f"{name}epoch {p.epoch} of {p.epochs}", completed=done, facts=facts)

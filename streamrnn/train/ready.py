@@ -74,7 +74,8 @@ def make_ready(
                 f"{what} data has {found} samples with {wanting}; at least {LEAST[what]} are needed: give more "
                 f"recordings, or another split (--split, --parts)"
             )
-    return Ready(parts, train, held_out, inputs, targets, spec, _notes(every, settings))
+    notes = [*_notes(every, settings), *_unseen(parts, settings, n_targets)]
+    return Ready(parts, train, held_out, inputs, targets, spec, notes)
 
 
 def _parts(
@@ -182,6 +183,22 @@ def _classes(recordings: Sequence[Recording], settings: Settings, train: Sequenc
             "recordings, split otherwise (--split), or leave it out of the labels"
         )
     return n
+
+
+def _unseen(parts: Split, settings: Settings, n: int) -> list[str]:
+    """Classes by which nothing can be judged."""
+    if settings.head != "classify":
+        return []
+    notes = []
+    for what, recordings in (("validation", parts.validation), ("test", parts.test)):
+        found = {int(v) for r in recordings if r.target is not None for v in np.unique(r.target[r.start : r.stop])}
+        names = [settings.classes[k] if settings.classes else str(k) for k in range(n) if k not in found]
+        if recordings and names:
+            notes.append(
+                f"{what} data has no {', '.join(names)}: it says nothing of how they are told apart; split otherwise "
+                "(--split, --parts)"
+            )
+    return notes
 
 
 def _notes(every: Sequence[Recording], settings: Settings) -> list[str]:

@@ -147,6 +147,10 @@ def _finish(
 ) -> Fitted:
     """Export the best, calibrate it, compare it, measure it, and write all of that."""
     chosen = min(trainers, key=lambda t: t.best.loss)
+    if not chosen.best.arrays:
+        raise ConfigError(
+            f"no epoch gave a validation loss that is a number: use a smaller rate (--rate, now {settings.rate:g})"
+        )
     chosen.network.take(chosen.best.arrays)
     plain = settings.as_dict()
     provenance: dict[str, Any] = {

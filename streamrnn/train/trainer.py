@@ -29,7 +29,8 @@ EVALUATION_CHUNK = 512
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training is. `share` of all epochs of this seed; `notes` what was not expected since the last one."""
+    """Where training is: `share` of all epochs of this seed; `validation` is NaN but at the end of an epoch; `best` is
+    infinite before there is one; `notes` say what was not expected since the last one."""
 
     seed: int
     epoch: int
@@ -95,8 +96,8 @@ class Trainer:
 
     def run(self, progress: Callable[[Progress], None], after_epoch: Callable[[], None]) -> None:
         """Train to the end; `ended` then says why it did. KeyboardInterrupt passes through, `best` stays."""
-        if self.best.epoch < 0:
-            # What training starts from is the first candidate: it may be the last value, and hard to beat.
+        if self.best.epoch < 0 and self.settings.persist and self.network.spec.head == "forecast":
+            # What training starts from is the first candidate: the last value may be hard to beat.
             self._judge(mean_loss(self.network, self.loss, self._validation, self.device), 0)
         while not self.ended:
             self._one_epoch(progress)
@@ -120,7 +121,7 @@ class Trainer:
             share = (self.epoch + i / len(batches)) / s.epochs
             done, n = self._batch(batch, share)
             total, count = total + done, count + n
-            self._tell(progress, share, total / max(count, 1.0))
+            self._tell(progress, self.epoch + 1, share, total / max(count, 1.0))
             if self.ended:
                 break
         validation = mean_loss(self.network, self.loss, self._validation, self.device)
@@ -148,7 +149,7 @@ class Trainer:
             }
         )
         self._end()
-        self._tell(progress, self.epoch / s.epochs, total / max(count, 1.0), validation)
+        self._tell(progress, self.epoch, self.epoch / s.epochs, total / max(count, 1.0), validation)
 
     def _batch(self, batch: Batch, share: float) -> tuple[float, float]:
         """(sum of losses, how many counted) of the chunks of one batch, each a step."""
@@ -198,13 +199,18 @@ class Trainer:
         )
 
     def _tell(
-        self, progress: Callable[[Progress], None], share: float, loss: float, validation: float = math.nan
+        self,
+        progress: Callable[[Progress], None],
+        epoch: int,
+        share: float,
+        loss: float,
+        validation: float = math.nan,
     ) -> None:
         notes, self.notes = tuple(self.notes), []
         progress(
             Progress(
                 seed=self.seed,
-                epoch=min(self.epoch + 1, self.settings.epochs),
+                epoch=epoch,
                 epochs=self.settings.epochs,
                 share=share,
                 loss=loss,
