@@ -163,7 +163,7 @@ def auroc(score: npt.ArrayLike, positive: npt.ArrayLike) -> float:
     NaN where there are no positives, or nothing else. The rank sum of Mann and Whitney (1947).
 
     >>> auroc([1, 2, 3, 3], [False, True, False, True])
-    0.875
+    0.625
     """
     s, yes = np.asarray(score, np.float64), np.asarray(positive, bool)
     n = int(yes.sum())
