@@ -57,8 +57,8 @@ class Layout:
     `time` is a column's name or "none"; `unit` one of s, ms, us, ns, iso; `streams` names each file's stream;
     `stream_column` the column that does; `where` keeps the rows whose cells equal the given text. `encoding` is the
     files'; `decimal_comma` reads 36,6 as a number; `time_format` is that of `datetime.strptime`; `skip_bad_rows` leaves
-    out rows that cannot be read, and counts them. With `tokens` above 0 values are whole numbers below that. The columns
-    `texts` are no values: rows carry their cells as text.
+    out rows that cannot be read, and counts them. With `tokens` above 0 values are whole numbers below that. The
+    columns `texts` are no values: rows carry their cells as text.
     """
 
     time: str | None = None

@@ -25,8 +25,8 @@ class Loss:
     `weights` float32 (classes,), what an error in each class counts, or None. `unit` float32 (n,) is what the error of
     each channel's forecast is measured in (not that of the Gaussian, which finds its own): with that of the last value,
     channels that move much and little count alike, and a loss of 1 is no better than the last value. `rounding` float32
-    (n,) is how far a reading may be from what it stands for (`scaling.roundings_of`): a Gaussian's loss is what is to be
-    expected over that, or readings in whole numbers that stand still would reward a deviation of 0 without bound.
+    (n,) is how far a reading may be from what it stands for (`scaling.roundings_of`): a Gaussian's loss is what is to
+    be expected over that, or readings in whole numbers that stand still would reward a deviation of 0 without bound.
     """
 
     def __init__(

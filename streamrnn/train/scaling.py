@@ -85,4 +85,5 @@ def roundings_of(recordings: Sequence[Recording], scaling: Scaling) -> Array:
         values = np.unique(np.concatenate([r.x[:, k] for r in recordings]).astype(np.float64))  # NaN is one of them
         steps = np.diff(values[~np.isnan(values)])
         least[k] = steps.min() if len(steps) else 0.0
-    return np.maximum(least / np.sqrt(12.0) / scaling.scale, LEAST_DEVIATION).astype(np.float32)
+    found: Array = np.maximum(least / np.sqrt(12.0) / scaling.scale, LEAST_DEVIATION).astype(np.float32)
+    return found
