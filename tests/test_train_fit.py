@@ -258,6 +258,7 @@ def test_every_labelled_sample_is_learned_from_once_an_epoch():
         chunks = list(batch.chunks(32, "cpu", 1))
         assert [len(c.x) for c in chunks[:-1]] == [32] * (len(chunks) - 1)
         assert torch.equal(torch.cat([c.goal for c in chunks]), torch.from_numpy(batch.goal))
+    assert not Batch(ready.train, first[0], burn_in=7).mask[:7].any()
     assert learned == sum(s.mask.sum() for s in ready.train)
     assert sorted(p for pieces in first for p in pieces)[0][:2] == (0, 0)
     # Pieces of like lengths: little of a batch is padding.
