@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamrnn.cli.feeds import Layout, Recording
+from streamrnn.feeds import Layout, Recording
 from streamrnn.simulate import market, ward
 
 

@@ -21,7 +21,6 @@ import pytest
 from rich.console import Console
 
 from streamrnn.cli.board import Board, fits, number
-from streamrnn.cli.feeds import Layout
 from streamrnn.cli.lanes import Track
 from streamrnn.cli.pace import Pace, Rate
 from streamrnn.cli.scenes import recorded, simulated
@@ -31,6 +30,7 @@ from streamrnn.cli.tally import GRACE_NS, Tally, percentiles_us
 from streamrnn.cli.tether import OwnDaemon
 from streamrnn.client import Control
 from streamrnn.errors import ConfigError, StreamRNNError, Timeout
+from streamrnn.feeds import Layout
 from streamrnn.simulate import Fault
 
 SECOND = 1_000_000_000

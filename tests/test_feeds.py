@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from recorded import DATA, needs
 
-from streamrnn.cli.feeds import Layout, Recording, Row
-from streamrnn.cli.times import time_parser
 from streamrnn.errors import ConfigError, Malformed
+from streamrnn.feeds import Layout, Recording, Row
+from streamrnn.feeds.times import time_parser
 
 
 def write(path: Path, text: str) -> Path:

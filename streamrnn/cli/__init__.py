@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import typer
 
 from ..errors import StreamRNNError
-from . import bench, bring, ctl, demo, info, publish, score, serve, simulate, watch
+from . import bench, bring, ctl, demo, info, publish, score, serve, simulate, train, watch
 
 __all__ = ["app", "run"]
 
@@ -35,6 +35,7 @@ app.command()(watch.watch)
 app.command()(score.score)
 app.command()(simulate.simulate)
 app.command("import")(bring.bring)
+app.command()(train.train)
 app.command()(info.info)
 app.command()(bench.bench)
 app.add_typer(ctl.ctl, name="ctl")

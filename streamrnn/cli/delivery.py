@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from ..client import Publisher
 from ..errors import StreamRNNError, Timeout
-from .feeds import Row
+from ..feeds import Row
 from .notice import count, say, wait_for_daemon
 from .pace import Pace, Rate
 from .receipts import Receipts

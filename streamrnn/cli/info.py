@@ -161,7 +161,11 @@ def _print(name: str, facts: dict[str, Any]) -> None:
         table.add_row("learning", _pairs(facts["learning"]))
     origin = dict(facts["provenance"])
     parity, notes = origin.pop("parity", None), origin.pop("notes", [])
-    table.add_row("origin", _pairs(origin) or "not recorded")
+    deep = sorted(name for name, value in origin.items() if isinstance(value, dict))
+    flat = {name: value for name, value in origin.items() if name not in deep}
+    table.add_row("origin", _pairs(flat) or "not recorded")
+    if deep:
+        table.add_row("", f"{', '.join(deep)}: see --json")
     if parity is not None:
         table.add_row("parity", parity_words(parity))
     if notes:

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from ..errors import ConfigError
-from .feeds import Layout
-from .times import UNITS
+from ..feeds import Layout
+from ..feeds.times import UNITS
 
 __all__ = [
     "ColumnsOption",

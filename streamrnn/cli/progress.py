@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from ..feeds import Recording
 from .board import quantity
-from .feeds import Recording
 
 __all__ = ["tracked"]
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from ..errors import ConfigError
+from ..feeds import Recording
 from ..wire.endpoints import INGEST, OUTPUTS
-from .feeds import Recording
 from .notice import count, say, say_skipped
 from .options import (
     ColumnsOption,

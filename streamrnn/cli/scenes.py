@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError
+from ..feeds import Layout, Recording, Row
 from ..simulate import Fault, Feed, market, ward
-from .feeds import Layout, Recording, Row
 from .notice import say_skipped
 from .pace import Rate
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .feeds import STDIN, Layout, Recording, Row
+from ..feeds import STDIN, Layout, Recording, Row
 from .notice import COMPILING, patience, say_skipped
 from .options import (
     ColumnsOption,

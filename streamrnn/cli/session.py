@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from ..client import Publisher, Subscriber
 from ..errors import Timeout
+from ..feeds import Row
 from ..wire.messages import Output
-from .feeds import Row
 from .pace import Pace, Rate
 
 __all__ = ["Answer", "Session"]

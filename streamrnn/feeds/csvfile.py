@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from ..errors import BadId, ConfigError, Malformed, StreamRNNError
 from ..ids import check_id
-from .cells import index_of, is_number, number, time_index
+from .cells import MISSING, index_of, is_number, number, time_index
 from .times import TimeParser, time_parser
 
 __all__ = ["STDIN", "Layout", "Recording", "Row"]
@@ -33,8 +33,6 @@ LARGEST = 3.4028235677973366e38
 GZIP = b"\x1f\x8b"
 """What a gzipped file begins with (RFC 1952)."""
 
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "-"})
-
 POINTLESS = re.compile(r"[+-]?\d+,\d+")
 """A number with a decimal comma."""
 
@@ -42,11 +40,14 @@ STDIN = Path("-")
 
 
 class Row(NamedTuple):
-    """One sample: `t` in ns since the epoch or None, its stream, and its values, NaN for a missing one."""
+    """One sample: `t` in ns since the epoch or None, its stream, its values, NaN for a missing one, and the cells of
+    the columns that are kept as text.
+    """
 
     t: int | None
     stream: str
     x: list[float]
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class Layout:
     `time` is a column's name or "none"; `unit` one of s, ms, us, ns, iso; `streams` names each file's stream;
     `stream_column` the column that does; `where` keeps the rows whose cells equal the given text. `encoding` is the
     files'; `decimal_comma` reads 36,6 as a number; `time_format` is that of `datetime.strptime`; `skip_bad_rows` leaves
-    out rows that cannot be read, and counts them. With `tokens` above 0 values are whole numbers below that.
+    out rows that cannot be read, and counts them. With `tokens` above 0 values are whole numbers below that. The
+    columns `texts` are no values: rows carry their cells as text.
     """
 
     time: str | None = None
@@ -70,6 +72,7 @@ class Layout:
     time_format: str | None = None
     skip_bad_rows: bool = False
     tokens: int = 0
+    texts: tuple[str, ...] = ()
 
 
 class Recording:
@@ -226,7 +229,8 @@ class _Table:
         self._time_at = time_index(path, header, layout.time, layout.columns)
         self._unit = layout.unit
         self._to_ns: TimeParser | None = None
-        taken = {self._stream_at, self._time_at, *(at for at, _ in self._where)}
+        self._texts_at = [index_of(path, header, name) for name in layout.texts]
+        taken = {self._stream_at, self._time_at, *self._texts_at, *(at for at, _ in self._where)}
         if layout.columns is None:
             self._at = [i for i, name in enumerate(header) if i not in taken and name]
         else:
@@ -238,7 +242,7 @@ class _Table:
         self.header = header
         self.columns = tuple(header[i] for i in self._at)
         self._needed = 1 + max(
-            [*self._at, *(at for at in (self._time_at, self._stream_at) if at is not None)]
+            [*self._at, *self._texts_at, *(at for at in (self._time_at, self._stream_at) if at is not None)]
             + [at for at, _ in self._where]
         )
 
@@ -304,7 +308,8 @@ class _Table:
             if stream not in self._known:
                 self._check_stream(stream, self._stream_at)
                 self._known.add(stream)
-        return Row(None if self._time_at is None else self._time(cells[self._time_at]), stream, x)
+        t = None if self._time_at is None else self._time(cells[self._time_at])
+        return Row(t, stream, x, tuple(cells[i].strip() for i in self._texts_at) if self._texts_at else ())
 
     def _check_width(self, cells: list[str]) -> None:
         """Raise Malformed for a row that lacks a cell that is wanted, or has one that no name stands above."""

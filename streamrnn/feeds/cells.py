@@ -8,7 +8,10 @@ from pathlib import Path
 from ..errors import ConfigError
 from .times import TIME_NAME
 
-__all__ = ["NO_TIME", "index_of", "is_number", "number", "time_index"]
+__all__ = ["MISSING", "NO_TIME", "index_of", "is_number", "number", "time_index"]
+
+MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "-"})
+"""What a cell says that has no value, in small letters."""
 
 NO_TIME = "none"
 """What `--time` says when a file has no times."""

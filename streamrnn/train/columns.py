@@ -1,0 +1,127 @@
+"""Parquet and npz files as named columns of one length."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamrnn.errors import ConfigError, Malformed, NotInstalled
+from streamrnn.feeds.times import TIME_NAME, time_parser
+
+__all__ = ["Column", "numbers", "read_columns", "texts", "times"]
+
+Column = npt.NDArray[Any]
+
+_NAMES = ("channels", "features", "columns")
+"""Arrays of an npz file that name the channels of its array x."""
+
+
+def read_columns(path: Path) -> dict[str, Column]:
+    """The columns of a .parquet or .npz file by name; Malformed for a damaged one."""
+    return _parquet(path) if path.suffix.lower() == ".parquet" else _npz(path)
+
+
+def _parquet(path: Path) -> dict[str, Column]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise NotInstalled(f"reading {path} needs pyarrow: pip install 'streamrnn[parquet]'") from None
+    try:
+        table = parquet.read_table(path)
+    except ArrowException as error:
+        raise Malformed(f"{path} is no Parquet file, or it is damaged: {' '.join(str(error).split())[:160]}") from None
+    out: dict[str, Column] = {}
+    for name in table.column_names:
+        column = table.column(name)
+        kind = str(column.type)
+        if kind.startswith(("timestamp", "date")):
+            out[name] = column.cast("timestamp[ns]").to_numpy().astype("datetime64[ns]")
+        elif kind.startswith(("double", "float", "half", "int", "uint", "bool", "decimal")):
+            nulls = column.null_count > 0
+            out[name] = np.asarray(column.to_numpy(), np.float64 if nulls or kind.startswith("decimal") else None)
+        else:
+            out[name] = np.array(["" if v is None else str(v) for v in column.to_pylist()])
+    return out
+
+
+def _npz(path: Path) -> dict[str, Column]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            held = {name: file[name] for name in file.files}
+    except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        raise Malformed(
+            f"{path} is no npz file of plain arrays, or it is damaged ({error}): save numbers and text, no objects"
+        ) from None
+    out: dict[str, Column] = {}
+    x = held.pop("x", None)
+    if x is not None:
+        x = x[:, None] if x.ndim == 1 else x
+        if x.ndim != 2:
+            raise Malformed(f"{path}: x has shape {x.shape}; it must be (samples, channels)")
+        given = next((held.pop(name) for name in _NAMES if name in held), None)
+        names = [f"x{k}" for k in range(x.shape[1])] if given is None else [str(v) for v in np.atleast_1d(given)]
+        if len(names) != x.shape[1]:
+            raise Malformed(f"{path} names {len(names)} channels ({', '.join(names)}) where x has {x.shape[1]}")
+        out = {name: x[:, k] for k, name in enumerate(names)}
+    for name, array in held.items():
+        if array.ndim == 2:
+            out |= {f"{name}{k}": array[:, k] for k in range(array.shape[1])}
+        elif array.ndim == 1:
+            out[name] = array
+    lengths = {len(v) for v in out.values()}
+    if x is not None:
+        out = {name: v for name, v in out.items() if len(v) == len(x)}
+    elif len(lengths) > 1:
+        each = ", ".join(f"{name} ({len(v)})" for name, v in out.items())
+        raise Malformed(f"{path} holds arrays of different lengths: {each}; all columns must have one length")
+    return out
+
+
+def numbers(path: Path, columns: Mapping[str, Column], name: str) -> npt.NDArray[np.float32]:
+    """A column as float32; Malformed for one that is no number, or infinite."""
+    column = columns[name]
+    if column.dtype.kind not in "fiub":
+        raise Malformed(f"{path}: column {name!r} holds {column.dtype}, no numbers; choose the columns with --columns")
+    with np.errstate(over="ignore"):
+        out = column.astype(np.float32)
+    wrong = np.flatnonzero(np.isinf(out))
+    if len(wrong):
+        i = int(wrong[0])
+        raise Malformed(
+            f"{path}: column {name!r}, row {i}: {column[i]!r} is infinite in float32, whose largest number is 3.4e38"
+        )
+    return out
+
+
+def texts(columns: Mapping[str, Column], name: str) -> list[str]:
+    """A column as text; whole numbers without a point, what is missing as nothing."""
+    column = columns[name]
+    if column.dtype.kind == "f":
+        return ["" if np.isnan(v) else f"{v:g}" for v in column.tolist()]
+    return [str(v).strip() for v in column.tolist()]
+
+
+def times(
+    path: Path, columns: Mapping[str, Column], time: str | None, unit: str | None
+) -> tuple[str | None, npt.NDArray[np.int64] | None]:
+    """(name of the column of times, ns since the epoch); None, None where there is none."""
+    if time is None:
+        time = next((name for name in columns if TIME_NAME.fullmatch(name)), None)
+    if time is None or time == "none":
+        return None, None
+    column = columns[time]
+    if column.dtype.kind == "M":
+        return time, column.astype("datetime64[ns]").astype(np.int64)
+    if not len(column):
+        return time, np.zeros(0, np.int64)
+    cells = [repr(v) if isinstance(v, float) else str(v) for v in column.tolist()]
+    try:
+        to_ns = time_parser(time, unit, cells[0])
+        return time, np.array([to_ns(cell) for cell in cells], np.int64)
+    except (ConfigError, ValueError, ArithmeticError) as error:
+        raise Malformed(f"{path}: column {time!r} holds what is no time: {error}") from None

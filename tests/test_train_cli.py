@@ -1,0 +1,194 @@
+"""`streamrnn train`: files in, a model out, and one line where that cannot be."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from recordings import waves
+
+from streamrnn import Model
+from streamrnn.cli import run
+
+QUICK = ("--hidden", "6", "--epochs", "2", "--chunk", "32")
+
+
+@pytest.fixture
+def bed(tmp_path):
+    """A CSV file of one stream of two channels, with labels and a target."""
+    path = tmp_path / "data" / "bed.csv"
+    path.parent.mkdir()
+    (r,) = waves(streams=1, length=600, missing=0.05)
+    with path.open("w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["time_s", "hr", "spo2", "kind", "next"])
+        for i, (a, b) in enumerate(r.x.tolist()):
+            cells = ["" if np.isnan(v) else f"{v:.3f}" for v in (a, b)]
+            out.writerow([i, *cells, ["low", "high"][int(a > 50)] if i % 5 else "", f"{i % 7}"])
+    return path
+
+
+def trained(capsys, *arguments):
+    """(exit status, standard output, standard error) of `streamrnn train`."""
+    status = run(["train", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def need_torch():
+    pytest.importorskip("torch", reason="PyTorch is not installed (extra train)").set_num_threads(1)
+
+
+def test_a_file_becomes_a_model_that_other_commands_take(bed, capsys, tmp_path):
+    need_torch()
+    out = tmp_path / "m.safetensors"
+    options = ("--columns", "hr,spo2", "--units", "1/min,%", "--horizon", "3", "--false-alarms", "40/1000")
+    status, printed, said = trained(capsys, bed, "-o", out, *options, *QUICK)
+    assert (status, said) == (0, "")
+    for text in ("gru 2 -> 6", "split by time", "% of steps clipped", "mae_last_value", "threshold", "test: samples"):
+        assert text in printed
+    assert "largest difference" in printed
+    model = Model.load(out)
+    assert (model.spec.features, model.spec.units, model.spec.horizon) == (("hr", "spo2"), ("1/min", "%"), 3)
+    assert model.spec.provenance["made_by"] == "streamrnn train"
+    made = {p.name for p in (tmp_path / "m.train").iterdir()}
+    assert made >= {"checkpoint.safetensors", "curves.csv", "curves.png", "report.json"}
+    assert run(["score", str(bed), "--model", str(out)]) == 0
+    assert run(["info", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "hr (1/min)" in shown
+    assert "false_alarms, settings, test, validation: see --json" in shown
+
+    status, _, said = trained(capsys, bed, "-o", out, *options, *QUICK)
+    assert status == 2
+    assert "--force" in said
+    status, printed, _ = trained(capsys, bed, "-o", out, *options, *QUICK, "--resume", "--epochs", "3", "--json")
+    assert status == 0
+    report = json.loads(printed)
+    assert report["seeds"][0]["epochs"] == 3
+    assert report["false_alarms"]["stated"] == 40
+
+
+def test_labels_make_a_classifier_and_targets_a_regression(bed, capsys, tmp_path):
+    need_torch()
+    out = tmp_path / "m.safetensors"
+    status, printed, _ = trained(capsys, bed, "-o", out, "--columns", "hr", "--label", "kind", *QUICK)
+    assert status == 0
+    assert "  high: samples" in printed
+    assert Model.load(out).spec.provenance["classes"] == ["high", "low"]
+    options = ("--columns", "hr,spo2", "--target", "next", "--force", "--cell", "lstm", "--layer-norm")
+    status, printed, _ = trained(capsys, bed, "-o", out, *options, *QUICK)
+    assert status == 0
+    assert "  next: mae" in printed
+    assert Model.load(out).spec.head == "regress"
+
+
+def test_diagnose_draws_without_training(bed, capsys, tmp_path):
+    need_torch()
+    png = tmp_path / "decay.png"
+    status, _, said = trained(capsys, bed, "--columns", "hr,spo2", "--diagnose", png, "--lags", "30")
+    assert status == 0
+    assert "elman" in said
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "decay.csv", "decay.png"]
+
+
+BAD = {
+    "ragged": ("time,hr\n0,1\n1,2,3\n", (), "3 cells where the first line names 2 columns"),
+    "infinite": ("time,hr\n0,1\n1,inf\n", (), "beyond float32"),
+    "text": ("time,hr\n0,high\n", (), "--columns"),
+    "constant": ("time,hr\n" + "".join(f"{i},7\n" for i in range(400)), (), "is 7 in all 280 samples"),
+    "too little": ("time,hr\n" + "".join(f"{i},{i % 5}\n" for i in range(40)), (), "at least 100 are needed"),
+    "no column": ("time,hr\n0,1\n", ("--columns", "pulse"), "no column 'pulse'"),
+    "no label": ("time,hr,k\n0,1,\n", ("--label", "k"), "no row has a label"),
+    "one class": (
+        "time,hr,k\n" + "".join(f"{i},{i % 5},N\n" for i in range(400)),
+        ("--label", "k"),
+        "needs two classes",
+    ),
+    "option": ("time,hr\n0,1\n", ("--cell", "mamba"), "use one of gru, lstm, elman, rnn_relu"),
+    "numbers": ("time,hr\n0,1\n", ("--hidden", "many"), "--hidden is 'many'"),
+    "parts": ("time,hr\n0,1\n", ("--parts", "1,2"), "three shares"),
+    "alarms": ("time,hr\n" + "".join(f"{i},{i % 5}\n" for i in range(400)), ("--false-alarms", "1/d"), "0.5/h"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_nothing_is_written(case, capsys, tmp_path):
+    need_torch()
+    text, options, message = BAD[case]
+    (tmp_path / "a.csv").write_text(text)
+    status, printed, said = trained(capsys, tmp_path / "a.csv", "-o", tmp_path / "m.safetensors", *options)
+    assert (status, printed) == (2, "")
+    assert message in said
+    assert said.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_files_that_are_not_there_and_outputs_that_cannot_be(bed, capsys, tmp_path):
+    need_torch()
+    for arguments, message in (
+        ((tmp_path / "none.csv", "-o", tmp_path / "m.safetensors"), "none.csv"),
+        ((bed,), "-o model.safetensors"),
+        ((bed, "-o", tmp_path / "m.txt"), "must end in .safetensors"),
+        ((bed, "-o", tmp_path / "m.safetensors", "--resume", "--columns", "hr"), "no checkpoint"),
+        ((bed, "-o", tmp_path / "m.safetensors", "--diagnose", tmp_path / "d.jpg"), "must end in .png"),
+    ):
+        status, printed, said = trained(capsys, *arguments)
+        assert (status, printed) == (2, "")
+        assert message in said
+        assert said.count("\n") == 1
+        assert [p.name for p in tmp_path.iterdir()] == ["data"]
+
+
+def test_without_the_extra_it_says_what_to_install(bed, tmp_path):
+    code = (
+        "import sys\nsys.modules['torch'] = None\nfrom streamrnn.cli import run\n"
+        f"sys.exit(run(['train', {str(bed)!r}, '-o', {str(tmp_path / 'm.safetensors')!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == ("streamrnn: training needs torch, which is not installed: pip install 'streamrnn[train]'\n")
+
+
+def test_pytorch_is_imported_only_when_it_trains():
+    code = (
+        "import sys, streamrnn.cli, streamrnn.train\n"
+        "streamrnn.train.Settings()\n"
+        "print(sorted({'torch', 'matplotlib', 'pyarrow'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"
+
+
+def test_ctrl_c_keeps_the_best_so_far(bed, tmp_path):
+    need_torch()
+    out = tmp_path / "m.safetensors"
+    options = ["--columns", "hr,spo2", "--epochs", "1000000", "--patience", "0", "--hidden", "4", "--threads", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamrnn", "train", str(bed), "-o", str(out), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        until = time.monotonic() + 120
+        while not (tmp_path / "m.train" / "curves.png").exists() and time.monotonic() < until:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        printed, said = process.communicate(timeout=120)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130, said
+    assert "best so far" in said
+    assert "--resume" in said
+    assert "test: samples" in printed
+    assert Model.load(out).spec.head == "forecast"
+    assert not list(tmp_path.rglob("*.part"))
