@@ -58,9 +58,10 @@ def trained(
 
     fitted = fit(train, settings, progress=progress, validation=validation, test=test)
     made = fitted.model.spec.provenance
+    parity = made["parity"]["max_difference"]
     print(
-        f"trained {fitted.model.parameters:,} numbers in {time.monotonic() - began:.0f} s; best of {len(fitted.history)} "
-        f"epochs is {made['epoch']}; the engine differs from PyTorch by {made['parity']['max_difference']:.1g} at most",
+        f"trained {fitted.model.parameters:,} numbers in {time.monotonic() - began:.0f} s; the best of "
+        f"{len(fitted.history)} epochs is {made['epoch']}; the engine differs from PyTorch by {parity:.1g} at most",
         file=sys.stderr,
     )
     return fitted

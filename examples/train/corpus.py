@@ -29,45 +29,49 @@ _LEFT_OUT = ("test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packa
 FOREIGN = {
     "German": (
         "Gestern war ich mit meiner Schwester am Fluss, und obwohl es den ganzen Morgen geregnet hatte, schien am "
-        "Nachmittag die Sonne. Wir haben lange am Ufer gesessen und den Booten zugeschaut, die langsam stromabwaerts "
-        "fuhren. Auf dem Heimweg haben wir noch Brot und Kaese gekauft, weil der Laden am Samstag frueher schliesst. "
-        "Kannst du mir bitte sagen, wann der naechste Zug nach Hause faehrt? Ich habe den Fahrplan leider verloren. "
-        "Wenn du am Wochenende Zeit hast, komm doch vorbei; wir wollen den Zaun streichen und koennten Hilfe gebrauchen. "
-        "Die Kinder freuen sich schon, denn hinter dem Haus steht jetzt ein alter Wagen, in dem man wunderbar spielen kann."
+        "Nachmittag die Sonne. Wir haben lange am Ufer gesessen und den Booten zugeschaut, die langsam stromabwaerts"
+        " fuhren. Auf dem Heimweg haben wir noch Brot und Kaese gekauft, weil der Laden am Samstag frueher "
+        "schliesst. Kannst du mir bitte sagen, wann der naechste Zug nach Hause faehrt? Ich habe den Fahrplan leider"
+        " verloren. Wenn du am Wochenende Zeit hast, komm doch vorbei; wir wollen den Zaun streichen und koennten "
+        "Hilfe gebrauchen. Die Kinder freuen sich schon, denn hinter dem Haus steht jetzt ein alter Wagen, in dem "
+        "man wunderbar spielen kann."
     ),
     "French": (
         "Hier nous sommes partis tres tot pour eviter la chaleur, et nous avons marche jusqu'au village avant midi. "
         "La boulangerie etait encore ouverte, alors nous avons achete du pain et quelques gateaux pour les enfants. "
-        "Le soir, tout le monde s'est retrouve autour de la grande table, et mon oncle a raconte une vieille histoire. "
-        "Est-ce que tu pourrais me dire a quelle heure commence le concert demain? Je ne voudrais pas arriver en retard. "
-        "Depuis que nous habitons ici, le jardin demande beaucoup de travail, mais personne ne s'en plaint vraiment. "
-        "Quand il pleut, on reste dans la cuisine et on joue aux cartes jusqu'a ce que la nuit tombe sur la vallee."
+        "Le soir, tout le monde s'est retrouve autour de la grande table, et mon oncle a raconte une vieille "
+        "histoire. Est-ce que tu pourrais me dire a quelle heure commence le concert demain? Je ne voudrais pas "
+        "arriver en retard. Depuis que nous habitons ici, le jardin demande beaucoup de travail, mais personne ne "
+        "s'en plaint vraiment. Quand il pleut, on reste dans la cuisine et on joue aux cartes jusqu'a ce que la nuit"
+        " tombe sur la vallee."
     ),
     "Spanish": (
         "Ayer por la tarde fuimos al mercado porque queriamos comprar fruta para la semana. Habia mucha gente y los "
-        "precios eran mas altos que otras veces, pero las naranjas estaban muy buenas. Despues tomamos un cafe en la "
-        "plaza y hablamos con los vecinos hasta que empezo a llover. Me puedes decir donde esta la parada del autobus? "
-        "Tengo que volver a casa antes de las ocho para preparar la cena. El domingo viene mi hermano con su familia, y "
-        "quiero que todo este listo. Los ninos van a dormir en el cuarto pequeno, porque alli hace menos calor durante "
-        "la noche. Si no llueve, podemos subir a la montana y comer algo junto al rio, como cuando eramos jovenes."
+        "precios eran mas altos que otras veces, pero las naranjas estaban muy buenas. Despues tomamos un cafe en la"
+        " plaza y hablamos con los vecinos hasta que empezo a llover. Me puedes decir donde esta la parada del "
+        "autobus? Tengo que volver a casa antes de las ocho para preparar la cena. El domingo viene mi hermano con "
+        "su familia, y quiero que todo este listo. Los ninos van a dormir en el cuarto pequeno, porque alli hace "
+        "menos calor durante la noche. Si no llueve, podemos subir a la montana y comer algo junto al rio, como "
+        "cuando eramos jovenes."
     ),
 }
 """Written for this example; accents are left out, so that letters alone must give the language away."""
 
 CHAT = (
-    "Hi there, I wanted to ask whether the meeting tomorrow is still at ten, because I have to take my daughter to the "
-    "dentist first. No problem, we can start a little later, nobody else is in a hurry. Thanks, that helps me a lot. By "
-    "the way, did you see the new garden behind the library? They planted apple trees along the wall and there are "
-    "benches now, so we could have lunch outside when the weather is good. I would like that, it has been a long winter. "
-    "Do you know if the shop on the corner still sells those big loaves of bread? My neighbour says they closed in spring, "
-    "but I am sure I saw somebody behind the counter last week. Anyway, see you tomorrow, and bring your umbrella."
+    "Hi there, I wanted to ask whether the meeting tomorrow is still at ten, because I have to take my daughter to "
+    "the dentist first. No problem, we can start a little later, nobody else is in a hurry. Thanks, that helps me a "
+    "lot. By the way, did you see the new garden behind the library? They planted apple trees along the wall and "
+    "there are benches now, so we could have lunch outside when the weather is good. I would like that, it has been "
+    "a long winter. Do you know if the shop on the corner still sells those big loaves of bread? My neighbour says "
+    "they closed in spring, but I am sure I saw somebody behind the counter last week. Anyway, see you tomorrow, and"
+    " bring your umbrella."
 )
 """English that is nobody's documentation, written for this example."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Paragraphs of prose for training, validation and test, from different modules, and code from those of the test."""
+    """Paragraphs of prose for training, validation and test, from different modules, and code of those of the test."""
 
     train: list[str]
     validation: list[str]
@@ -82,8 +86,10 @@ def encode(text: str) -> npt.NDArray[np.float32]:
 
 @cache
 def corpus(every: int = 1) -> Corpus:
-    """The texts of this Python; another version's are slightly others. Sorted by path, so the same each time. `every`: of all modules
-    only every so-manieth, to be quick."""
+    """The texts of this Python; another version's are slightly others. Sorted by path, so the same each time.
+
+    `every`: one in so many modules, to be quick.
+    """
     parts: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     code, seen = [], set()
     for name, prose, lines in _sources(every):
@@ -136,7 +142,7 @@ def paragraphs(text: str) -> list[str]:
     for block in re.split(r"\n\s*\n", text):
         line = re.sub(r"[`*]|\s*\[\d+\]", "", " ".join(block.split()))
         letters = sum(c.isalpha() or c in " ,.'" for c in line)
-        if len(line) >= 60 and letters >= 0.93 * len(line) and line[0].isupper() and line[-1] in ".?!":
-            if re.search(r">>>|\(self|::| = |__|\.\.\.", line) is None:
-                found.append(line)
+        sentence = len(line) >= 60 and letters >= 0.93 * len(line) and line[0].isupper() and line[-1] in ".?!"
+        if sentence and re.search(r">>>|\(self|::| = |__|\.\.\.", line) is None:
+            found.append(line)
     return found

@@ -2,15 +2,15 @@
 
     python examples/train/ecg.py --figure docs/models/ecg.png --json ecg.json
 
-22 half hours of two-lead ECG at 360 Hz (`../shared/data/ecg`, the records of set DS1 of the MIT-BIH Arrhythmia Database). Every
-second record is for training and the others are the test, and then the other way round, so that each patient is tested
-once by a network that never saw him. Of the 22 only 109 and 207 have a left bundle branch block, and both would fall
-into the same half: 108 and 109 are exchanged. A quarter of the training patients choose when to stop.
+22 half hours of two-lead ECG at 360 Hz (`../shared/data/ecg`, the records of set DS1 of the MIT-BIH Arrhythmia
+Database). Every second record is for training and the others are the test, and then the other way round, so that each
+patient is tested once by a network that never saw him. Of the 22 only 109 and 207 have a left bundle branch block, and
+both would fall into the same half: 108 and 109 are exchanged. A quarter of the training patients choose when to stop.
 
 The network sees 22.5 steps a second: each is four samples at 90 Hz of both leads, high-passed at 0.5 Hz and divided by
-their running deviation. `Front` does this from a live signal, with nothing of the future. A step that ends at most 0.4 s
-after a beat is asked for the probability that the beat was ventricular (V); every other beat is a negative, fusion beats
-and ventricular escapes too.
+their running deviation. `Front` does this from a live signal, with nothing of the future. A step that ends at most 0.4
+s after a beat is asked for the probability that the beat was ventricular (V); every other beat is a negative, fusion
+beats and ventricular escapes too.
 """
 
 from __future__ import annotations

@@ -7,11 +7,10 @@ corpus.py: the documentation that Python installs, nothing is downloaded), and s
 What it finds unlikely for a while is of another kind. Three questions, all on modules that training never saw:
 
 a. Bits a character on prose, beside a trigram model of the same text.
-b. Messages of 200 characters: the area under the curve of mean surprise, prose against each other kind.
-c. 24 users whose characters arrive interleaved, each of whom pastes 400 characters of another kind somewhere into prose:
-   how many are flagged before the paste ends, after how many characters, and how many flags the prose around raises. The
-   detector's threshold was calibrated on validation text to one flag in 10,000 characters.
-"""
+b. Messages of 30 and of 200 characters: the area under the curve of mean surprise, prose against each other kind.
+c. 24 users whose characters arrive interleaved, each of whom pastes 400 characters of another kind somewhere into
+   prose: how many are flagged before the paste ends, after how many characters, and how many flags the prose around
+   raises. The detector's threshold was calibrated on validation text to one flag in 10,000 characters."""
 
 from __future__ import annotations
 
@@ -25,11 +24,12 @@ from common import Floats, answers, arguments, plotting, save, table, trained, w
 from corpus import ALPHABET, CHAT, FOREIGN, TOKENS, Corpus, corpus, encode
 
 from streamrnn import Engine, Model
+from streamrnn.model.builtin import model_path
 from streamrnn.train import Recording, Settings
 from streamrnn.train.measures import auroc
 
-MESSAGE, PASTE = 200, 400
-"""Characters of a message, and of what a user pastes."""
+MESSAGES, PASTE = (30, 200), 400
+"""Characters of messages, and of what a user pastes."""
 USERS = 24
 
 
@@ -112,13 +112,26 @@ def cut(text: str, length: int) -> list[str]:
     return [text[i : i + length] for i in range(0, max(len(text) - length, 0) + 1, length)]
 
 
-def kinds(texts: Corpus, most: int) -> dict[str, list[str]]:
-    """Messages of each kind."""
-    found = {"prose": cut(" ".join(texts.test), MESSAGE)[:most]}
-    found["code"] = [m for module in texts.code for m in cut(module, MESSAGE)][:: max(1, 2000 // most)][:most]
-    found |= {language: cut(text, MESSAGE) for language, text in FOREIGN.items()}
-    found["English, but chat"] = cut(CHAT, MESSAGE)
+def kinds(texts: Corpus, length: int, most: int) -> dict[str, list[str]]:
+    """Messages of each kind, so many characters each."""
+    found = {"prose": cut(" ".join(texts.test), length)[:most]}
+    found["code"] = [m for module in texts.code for m in cut(module, length)][:: max(1, 2000 // most)][:most]
+    found |= {language: cut(text, length) for language, text in FOREIGN.items()}
+    found["English, but chat"] = cut(CHAT, length)
     return found
+
+
+def judged(texts: Corpus, length: int, most: int, seen: Sequence[Callable[[str], Floats]]) -> dict[str, Any]:
+    """Bits of messages of each kind, as the network and the trigrams see them, and the area against prose."""
+    out: dict[str, Any] = {}
+    prose: list[list[float]] = []
+    for kind, messages in kinds(texts, length, most).items():
+        ours, theirs = ([float(see(m).mean()) for m in messages] for see in seen)
+        prose = prose or [ours, theirs]
+        out[kind] = {"messages": len(ours), "bits": float(np.mean(ours)), "each": ours}
+        for name, own, other in (("auroc", ours, prose[0]), ("auroc_trigrams", theirs, prose[1])):
+            out[kind][name] = auroc(own + other, [True] * len(own) + [False] * len(other))
+    return out
 
 
 def interleaved(model: Model, texts: Corpus, rng: np.random.Generator) -> dict[str, Any]:
@@ -165,13 +178,13 @@ def draw(model: Model, report: dict[str, Any], path: Path) -> None:
     """Surprise by kind, and the score of one user who pastes German."""
     plt = plotting()
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8), width_ratios=(1, 1.3))
-    found = report["messages"]
+    found = report["messages"][f"{MESSAGES[-1]} characters"]
     for row, kind in enumerate(found):
         low, middle, high = np.quantile(found[kind]["each"], [0.05, 0.5, 0.95])
         left.plot([low, high], [row, row], color="tab:blue", lw=3, alpha=0.4)
         left.plot(middle, row, "o", color="tab:blue")
     left.set_yticks(range(len(found)), list(found))
-    left.set_xlabel("bits a character, messages of 200")
+    left.set_xlabel(f"bits a character, messages of {MESSAGES[-1]}")
     shown = report["interleaved"]["shown"]
     begin = max(shown["at"] - 400, 0)
     t = np.arange(begin, min(shown["at"] + PASTE + 600, len(shown["score"])))
@@ -185,9 +198,11 @@ def draw(model: Model, report: dict[str, Any], path: Path) -> None:
 
 
 def main() -> None:
-    args = arguments(__doc__)
+    args = arguments(
+        __doc__, ("--model", {"metavar": "MODEL", "help": "judge this one (text: the built-in), train none"})
+    )
     texts = corpus(8 if args.quick else 1)
-    model = learn(texts, args.quick, args.seed)
+    model = Model.load(model_path(args.model)) if args.model else learn(texts, args.quick, args.seed)
     network, trigrams = surprise(model), Trigrams(texts.train[:60] if args.quick else texts.train)
     held_out = "\n".join(texts.test[:10] if args.quick else texts.test)
     report: dict[str, Any] = {
@@ -195,20 +210,17 @@ def main() -> None:
         "bits": {"network": float(network(held_out).mean()), "trigrams": float(trigrams(held_out).mean())},
         "messages": {},
     }
-    messages = kinds(texts, 20 if args.quick else 250)
-    means = {k: [[float(see(m).mean()) for m in ms] for see in (network, trigrams)] for k, ms in messages.items()}
     rows = []
-    for kind, (ours, theirs) in means.items():
-        found: dict[str, Any] = {"messages": len(ours), "bits": float(np.mean(ours)), "each": ours}
-        for name, own, prose in (("auroc", ours, means["prose"][0]), ("auroc_trigrams", theirs, means["prose"][1])):
-            found[name] = auroc(own + prose, [True] * len(own) + [False] * len(prose))
-        report["messages"][kind] = found
-        against = ["", ""] if kind == "prose" else [f"{found['auroc']:.3f}", f"{found['auroc_trigrams']:.3f}"]
-        rows.append([kind, str(len(ours)), f"{found['bits']:.2f}", *against])
+    for length in MESSAGES:
+        found = judged(texts, length, 20 if args.quick else 250, (network, trigrams))
+        report["messages"][f"{length} characters"] = found
+        for kind, m in found.items():
+            against = ["", ""] if kind == "prose" else [f"{m['auroc']:.3f}", f"{m['auroc_trigrams']:.3f}"]
+            rows.append([str(length), kind, str(m["messages"]), f"{m['bits']:.2f}", *against])
     report["interleaved"] = live = interleaved(model, texts, np.random.default_rng(args.seed + 1))
     bits = report["bits"]
     print(f"prose that was held out: {bits['network']:.3f} bits a character, trigrams {bits['trigrams']:.3f}")
-    print(table(["message", "how many", "bits a character", "AUROC against prose", "of trigrams"], rows))
+    print(table(["characters", "message", "how many", "bits a character", "AUROC against prose", "of trigrams"], rows))
     flagged = ", ".join(f"{k} {n} of {m}" for k, (n, m) in live["flagged"].items())
     print(f"pastes flagged before they end: {flagged}; after so many characters (median): {live['median_delay']}")
     print(f"false flags: {live['false_flags']} in {live['prose_characters']:,} characters of prose")

@@ -3,9 +3,9 @@
     python examples/train/ticks.py --figure docs/models/ticks.png --json ticks.json
 
 Four instruments, six minutes each (`../shared/data/ticks`). Each quote and each trade is a step of the network, which
-says how likely the mid price is to be lower, the same or higher after the horizon. The first 60 % of the time train, the
-next 15 % choose the network and its temperature, the last 25 % test; no label reaches across a cut. The table has the
-log loss and the Brier score, where less is better, and AUROC of up against down where it moved.
+says how likely the mid price is to be lower, the same or higher after the horizon. The first 60 % of the time train,
+the next 15 % choose the network and its temperature, the last 25 % test; no label reaches across a cut. The table has
+the log loss and the Brier score, where less is better, and AUROC of up against down where it moved.
 
 Nothing here is about profit: it leaves out fees, delays, queues and what an order of one's own does to the price, and
 six minutes of one day say nothing about another.
@@ -17,6 +17,7 @@ import csv
 import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def parts(tape: Tape, seconds: float) -> list[Recording]:
     span = tape.t[-1] - tape.t[0]
     cuts = [0, *(int(np.searchsorted(tape.t, tape.t[0] + share * span)) for share in PARTS), len(tape.t)]
     out = []
-    for a, b in zip(cuts, cuts[1:], strict=False):
+    for a, b in pairwise(cuts):
         warm = min(a, 2000)
         target = label[a - warm : b].copy()
         target[tape.t[a - warm : b] + int(seconds * 1e9) > tape.t[b - 1]] = -1

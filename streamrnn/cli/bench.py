@@ -32,7 +32,7 @@ ROUNDS = 15
 
 
 def bench(
-    model: Annotated[str, typer.Argument(metavar="[MODEL]", help="A model file, or the word 'adaptive'.")] = "adaptive",
+    model: Annotated[str, typer.Argument(metavar="[MODEL]", help="A model file, built-in or 'adaptive'.")] = "adaptive",
     n_in: Annotated[int, typer.Option("--n-in", min=1, max=4096, help="Channels of the adaptive model.")] = 4,
     threads: Annotated[int, typer.Option("--threads", min=1, max=1024, help="Threads of large batches.")] = 1,
     start: Annotated[bool, typer.Option("--start", help="Also the time to compile, and to load again.")] = False,
