@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def run(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "streamrnn", *args], capture_output=True, text=True, timeout=240)
+    command = [sys.executable, "-m", "streamrnn", *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
 def tokens(text: str) -> list[int]:

@@ -31,7 +31,7 @@ CHANNELS = ("hr", "spo2", "resp", "abp")
 UNITS = ("/min", "%", "/min", "mmHg")
 
 EXTRA = {"pulse": "/min"}
-"""What a monitor can show besides: the heart's rate as the finger's sensor counts it, also where the electrodes are off."""
+"""What a monitor can show besides: the heart's rate as the finger's sensor counts it, electrodes or not."""
 
 DESATURATION = Kind("desaturation", 90.0, 150.0, ("spo2",))
 TACHYCARDIA = Kind("tachycardia", 60.0, 150.0, ("hr",))
