@@ -34,6 +34,7 @@ from ceilings import ceilings, nearest, side_by_side
 from loops import layers_loop, score_loop, warmed
 
 from streamrnn import Engine, Model
+from streamrnn.engine.core import SHARE
 from streamrnn.measure import Report, available_memory, interleaved, per_call
 
 RESULTS = Path(__file__).parent / "results"
@@ -45,20 +46,32 @@ Round = Callable[[], float]
 
 
 def check() -> None:
-    """A stream among a thousand gives the bits that it gives alone, and layers timed bare those of the engine."""
-    for cell in TIMED:
-        model = Case(cell, N_IN, (32,), 4).model(seed=1)
-        X = many_samples(12, 200, N_IN)
-        many, alone = Engine(model, capacity=200), Engine(model, capacity=1)
-        bare = layers_loop(model, 200)
-        handles = many.handles([f"s{i}" for i in range(200)])
-        for x in X:
-            a, b = many.step_many(handles, x)[123], alone.step("s", x[123])
+    """A stream among two hundred gives the bits that it gives alone, and layers timed bare those of the engine: for
+    every cell and size, the deepest chain, the other heads, and threads."""
+    cases = [case for row in TIMED.values() for case in row]
+    cases += [Case("lstm", N_IN, (h,), 4) for h in (8, 256)] + [Case("lstm", N_IN, (32,) * 8, 4)]
+    for case in cases:
+        _compare(case.name, case.model(seed=1), layers_loop(case.model(seed=1), 200))
+    _compare("forecast", LSTM[0].model(seed=1, head="forecast"))
+    _compare("adaptive", Model.adaptive(N_IN, hidden=64))
+    _compare("two threads", LSTM[1].model(seed=1), threads=2, streams=4 * SHARE)
+
+
+def _compare(name: str, model: Model, bare: layers_loop | None = None, threads: int = 1, streams: int = 200) -> None:
+    """Stop where a stream in a batch is not what it is alone, or the bare loop not what the engine is."""
+    X = many_samples(12, streams, N_IN)
+    many, alone = Engine(model, capacity=streams, threads=threads), Engine(model, capacity=1)
+    handles = many.handles([f"s{i}" for i in range(streams)])
+    for x in X:
+        a, b = many.step_many(handles, x)[123], alone.step("s", x[123])
+        if a.y.tobytes() != b.y.tobytes() or a.score != b.score:
+            raise SystemExit(f"{name}: the batch and the single stream differ; wrong results are not timed")
+        if bare is not None:
             bare.run(x)
-            if a.y.tobytes() != b.y.tobytes() or a.score != b.score:
-                raise SystemExit(f"{cell}: the batch and the single stream differ; wrong results are not timed")
-        if bare.h().tobytes() != np.stack([many.state(f"s{i}").arrays["h_l0"] for i in range(200)]).tobytes():
-            raise SystemExit(f"{cell}: the bare loop and the engine differ; wrong results are not timed")
+    if bare is not None:
+        last = f"h_l{len(model.spec.layers) - 1}"
+        if bare.h().tobytes() != np.stack([many.state(f"s{i}").arrays[last] for i in range(streams)]).tobytes():
+            raise SystemExit(f"{name}: the bare loop and the engine differ; wrong results are not timed")
 
 
 def batch(

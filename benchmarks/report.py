@@ -131,7 +131,9 @@ def listed(found: Sequence[Row]) -> str:
 
 def wire_tables(wire: Results) -> str:
     questions = dict.fromkeys(r["question"] for r in wire["rows"])
-    return "\n\n".join(f"**{q.replace('_', ' ')}**\n\n{listed(rows(wire, q))}" for q in questions)
+    tables = [f"**{q.replace('_', ' ')}**\n\n{listed(rows(wire, q))}" for q in questions]
+    curve = ["![Latency by the rate of samples](benchmarks-rate.png)"] if "open" in questions else []
+    return "\n\n".join([*tables, *curve, about(wire)])
 
 
 SECTIONS: dict[str, tuple[str, Callable[[Results], str]]] = {
@@ -151,8 +153,8 @@ SECTIONS: dict[str, tuple[str, Callable[[Results], str]]] = {
     "many": ("peers", lambda r: by_hidden(rows(r, "many"))),
     "ratios": ("peers", ratios),
     "stac": ("peers", stac_table),
-    "memory": ("memory", lambda r: listed([*rows(r, "stream"), *rows(r, "base")])),
-    "start": ("start", lambda r: listed(rows(r, "start"))),
+    "memory": ("memory", lambda r: f"{listed([*rows(r, 'stream'), *rows(r, 'base')])}\n\n{about(r)}"),
+    "start": ("start", lambda r: f"{listed(rows(r, 'start'))}\n\n{about(r)}"),
     "wire": ("wire", wire_tables),
 }
 """By the name of a part of the document: the benchmark, and what it writes there."""

@@ -2,10 +2,11 @@
 
     pip install -e '.[bench]'
     python benchmarks/run_all.py               all benchmarks of speed and memory, one after the other, then the report
-    python benchmarks/run_all.py --quick       less of everything, two minutes; good for a look, not for the document
+    python benchmarks/run_all.py --quick       less of kernels, memory and peers; the document stays as it is
     python benchmarks/run_all.py --without wire peers
 
-Leave the machine alone meanwhile. Figures go to benchmarks/results/, plots to docs/, tables into docs/benchmarks.md.
+Leave the machine alone meanwhile. Figures go to benchmarks/results/ (of short runs to results/quick/), plots to docs/,
+tables into docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+RESULTS = FOLDER / "results"
 PARTS = ("kernels", "memory", "start", "peers", "wire")
 QUICK = ("kernels", "memory", "peers")
 """Those that have a shorter form."""
@@ -32,13 +34,19 @@ def run(script: str, *options: str) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="less of everything")
+    parser.add_argument("--quick", action="store_true", help="less of some; the document stays as it is")
     parser.add_argument("--without", nargs="+", choices=PARTS, default=[], help="leave these out")
     parser.add_argument("--no-report", action="store_true", help="only measure")
     args = parser.parse_args()
     wanted = [part for part in PARTS if part not in args.without]
-    failed = [part for part in wanted if run(part, *(["--quick"] if args.quick and part in QUICK else []))]
-    if not args.no_report and run("report"):
+    # Figures of short runs do not go where they would be quoted.
+    folder = RESULTS / "quick" if args.quick else RESULTS
+    failed = [
+        part
+        for part in wanted
+        if run(part, *(["--quick"] if args.quick and part in QUICK else []), "--json", str(folder / f"{part}.json"))
+    ]
+    if not (args.no_report or args.quick) and run("report"):
         failed.append("report")
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")

@@ -63,7 +63,7 @@ def figures() -> dict[str, Report]:
         kernels.add("hidden", "bare", "ns", [10.0], hidden=hidden, streams=1)
         for question, names in (
             ("single", ("streamrnn engine.step", "a")),
-            ("many", ("streamrnn step_many", "a", "b")),
+            ("many", ("streamrnn step_many, no detector", "streamrnn step_many", "a", "b")),
         ):
             for i, name in enumerate(names):
                 peers.add(question, name, "ns", [100.0 * 1.5**i], hidden=hidden, streams=1024)
@@ -90,9 +90,12 @@ def test_the_document_has_a_place_for_every_table(tmp_path, monkeypatch):
     text = document.read_text()
     assert "not measured yet" not in text
     assert "| lstm | 123,000 | 123,000 |" in text
-    assert "| **the best of them, 1,024** | **1.50x** | **1.50x** |" in text
+    assert "| **the best of them, 1,024, no detector** | **2.25x** | **2.25x** |" in text
+    assert "| **the best of them, 1,024, with score** | **1.50x** | **1.50x** |" in text
     assert "| LSTM_A, a | 2 | 2 | 320 |" in text
     assert "| native | 1,000 | 99.9 | 45 µs | 42.5 to 47.5 |" in text
+    assert "(benchmarks-rate.png)" in text
+    assert text.count("Measured 20") == 5, "each benchmark says where and when it ran"
     report.main()
     assert document.read_text() == text
 

@@ -31,6 +31,7 @@ def test_json_of_a_model_file(short, model, capsys):
     assert run(["bench", str(model), "--threads", "2", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["model"] == str(model) and said["threads"] == 2
+    assert (said["n_in"], said["n_out"]) == (3, 2)
     rows = {(row["question"], row["name"], row.get("streams")): row for row in said["rows"]}
     assert set(rows) == {
         ("step", "p50", None),
@@ -47,11 +48,12 @@ def test_json_of_a_model_file(short, model, capsys):
 
 
 def test_a_table_for_people(short, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("COLUMNS", "80")
     assert run(["bench", "--n-in", "2"]) == 0
     said = capsys.readouterr().out
-    assert "adaptive on" in said and "checked" in said
-    assert "step from Python, p99" in said and "step_many, 40 at once" in said and "memory of a stream" in said
+    assert "adaptive, 2 channels, on" in said and "checked" in said
+    assert "step from Python, p99" in said and "step_many of 40" in said and "memory of a stream" in said
+    assert "…" not in said, "something does not fit into 80 columns"
 
 
 def test_a_wrong_result_is_not_timed(short, monkeypatch):
@@ -70,3 +72,27 @@ def test_a_wrong_result_is_not_timed(short, monkeypatch):
 def test_no_such_model(capsys):
     assert run(["bench", "nowhere.safetensors"]) == 1
     assert "nowhere.safetensors" in capsys.readouterr().err
+
+
+def test_channels_are_the_model_s_where_it_is_a_file(model, capsys):
+    assert run(["bench", str(model), "--n-in", "4"]) == 1
+    assert "takes 3 channels" in capsys.readouterr().err
+
+
+def test_what_does_not_fit_into_memory_is_left_out_or_refused(short, monkeypatch, capsys):
+    monkeypatch.setattr("streamrnn.measure.available_memory", lambda: 80_000_000)
+    monkeypatch.setattr(bench, "BATCHES", (1, 40, 10_000))
+    assert run(["bench", "--n-in", "2", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [row["streams"] for row in said["rows"] if row["question"] == "batch"] == [1, 40]
+    assert "[10000]" in said["notes"][0]
+    assert run(["bench", "--threads", "1000"]) == 1
+    assert "lower --threads" in capsys.readouterr().err
+
+
+def test_a_large_network_is_not_stepped_for_minutes(short, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "PATIENCE", 0.0)
+    monkeypatch.setattr(bench, "CALLS", 10**9)
+    monkeypatch.setattr(bench, "WARM", 10**9)
+    assert run(["bench", "--n-in", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"]

@@ -35,6 +35,13 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path, monkeypatc
     assert (s.capacity, s.hidden, s.seed, s.burst) == (100, 20, 3, 256)
 
 
+def test_a_burst_has_a_share_for_each_thread_unless_it_was_set(tmp_path):
+    assert load_settings(threads=3).rows_at_once == 3 * 256
+    assert load_settings(threads=1024).rows_at_once == 65_536
+    assert load_settings(threads=3, burst=300).rows_at_once == 300
+    assert load_settings(toml(tmp_path, "burst = 256"), threads=3).rows_at_once == 256
+
+
 def test_the_environment_may_name_the_file(tmp_path, monkeypatch):
     monkeypatch.setenv("STREAMRNN_CONFIG", str(toml(tmp_path, "capacity = 7")))
     assert load_settings().capacity == 7

@@ -159,7 +159,7 @@ def test_where_libzmq_is_not_found_one_line_says_so(tmp_path, monkeypatch, hidde
         monkeypatch.setattr(paths, "find_library", lambda: "it is hidden")
     where = {role: f"ipc://{tmp_path}/{role}" for role in ("ingest", "outputs", "control")}
     out = io.StringIO()
-    server = Server(load_settings(**where, n_in=1, threads=2), make_log("json", "info", out))
+    server = Server(load_settings(**where, n_in=1, threads=2, burst=64), make_log("json", "info", out))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     assert server.ready.wait(180)
@@ -174,6 +174,7 @@ def test_where_libzmq_is_not_found_one_line_says_so(tmp_path, monkeypatch, hidde
     thread.join(10)
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [line["reason"] for line in lines if line["event"] == "slow_path"] == (["it is hidden"] if hidden else [])
+    assert [line["burst"] for line in lines if line["event"] == "threads_idle"] == [64]
     assert [line["path"] for line in lines if line["event"] == "ready"] == ["pyzmq" if hidden else "compiled"]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamrnn import errors
@@ -31,6 +31,7 @@ from streamrnn.wire.messages import (
     flag_topic,
     output_topic,
 )
+from streamrnn.wire.packer import OUTPUT_ROOM
 
 finite32 = st.floats(width=32, allow_infinity=False, allow_nan=False)
 counts = st.integers(0, 2**63 - 1)
@@ -127,6 +128,7 @@ def test_topics_of_another_version_are_told_apart(topic: bytes) -> None:
         ).map(msgpack.packb),
     )
 )
+@example((b"block/", msgpack.packb({"t": b"", "y": b"", "score": b"", "flag": [-1]})))
 def test_a_subscriber_meets_nothing_but_input_errors(frames: Any) -> None:
     with contextlib.suppress(errors.InputError):
         decode_published(frames)
@@ -175,3 +177,14 @@ def test_the_message_of_an_unknown_stream_is_not_quoted_twice() -> None:
     with pytest.raises(UnknownStream) as caught:
         decode_reply(encode_error(UnknownStream("no stream 'x'")))
     assert str(caught.value) == "no stream 'x'"
+
+
+def test_the_compiled_path_has_room_for_the_longest_output():
+    most, causes = (1 << 63) - 1, "c" * 40
+    for width in (1, 35, 300, 4096):
+        missing = list(range(width))
+        body = encode_output(
+            (1 << 64) - 1, -most, [0.5] * width, 0.5, True, causes, most, most, most, most, missing, "cleared"
+        )
+        needed = len(b"flag/" + b"i" * 200 + b"/") + len(body) + 7
+        assert needed <= OUTPUT_ROOM + 5 * width + 3 * width + len(causes)

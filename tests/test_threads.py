@@ -13,6 +13,7 @@ from streamrnn import Engine, Model
 from streamrnn.burst import Burst, Results
 from streamrnn.engine.core import SHARE
 from streamrnn.engine.crew import Crew
+from streamrnn.errors import ConfigError
 
 MODELS = {
     "lstm": Model.random("lstm", n_in=3, hidden=9, layers=2, n_out=2, seed=1),
@@ -105,6 +106,38 @@ def test_an_error_in_any_thread_is_raised_when_all_have_ended():
     assert sorted(crew.run(share, [(k,) for k in range(3)])) == [0, 1, 2]
 
 
+def test_a_crew_rests_where_others_take_longer_than_one_would():
+    def share(seconds):
+        time.sleep(seconds)
+
+    crew = Crew(2)
+    assert crew.pays()
+    crew.run(share, [(0.001,), (0.1,)])
+    assert [crew.pays() for _ in range(3)] == [False, True, True]
+    crew.run(share, [(0.001,), (0.1,)])
+    assert [crew.pays() for _ in range(4)] == [False] * 3 + [True]
+    crew.run(share, [(0.1,), (0.001,)])
+    assert crew.pays()
+
+
 def test_a_number_of_threads_is_checked():
     with pytest.raises(Exception, match="threads is 0"):
         Engine(MODELS["gru"], threads=0)
+
+
+def test_threads_that_the_system_refuses_are_a_setting_to_change(monkeypatch):
+    before, start, asked = threading.active_count(), threading.Thread.start, []
+
+    def scarce(thread):
+        asked.append(thread)
+        if len(asked) > 2:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+    with pytest.raises(ConfigError, match="threads is 5, of which this system let 3 run; lower threads"):
+        Engine(MODELS["gru"], capacity=5, threads=5)
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before, "those that had started wait for ever"

@@ -206,5 +206,5 @@ def test_rows_are_cleared_and_no_more(start, stop):
     rows = np.arange(1, 13, dtype=np.uint8).reshape(4, 3)
     left = rows.copy()
     left[start:stop] = 0
-    kernel(lambda array, a, b: clear_rows(array, a, b))(rows, start, stop)
+    kernel(lambda array, a, b: clear_rows(array, a, b))(rows, start, stop)  # noqa: PLW0108  (it is inlined into callers)
     assert rows.tolist() == left.tolist()

@@ -30,10 +30,15 @@ CALLS = 20_000
 
 ROUNDS = 15
 
+PATIENCE = 2.0
+"""Seconds after which a large network has been warmed, or stepped by itself, often enough."""
+
 
 def bench(
     model: Annotated[str, typer.Argument(metavar="[MODEL]", help="A model file, built-in or 'adaptive'.")] = "adaptive",
-    n_in: Annotated[int, typer.Option("--n-in", min=1, max=4096, help="Channels of the adaptive model.")] = 4,
+    n_in: Annotated[
+        int | None, typer.Option("--n-in", min=1, max=4096, help="Channels of the adaptive model: 4 unless said.")
+    ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, max=1024, help="Threads of large batches.")] = 1,
     start: Annotated[bool, typer.Option("--start", help="Also the time to compile, and to load again.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
@@ -41,15 +46,18 @@ def bench(
     """Measure what a sample costs on this machine.
 
     First it checks that a batch gives the bits of its streams alone; then it times single steps from Python and batches
-    of several sizes, with scores and outputs, and says what a stream takes in memory. Ten seconds; leave the machine
-    alone meanwhile.
+    of several sizes, with scores and outputs, and says what a stream takes in memory. Ten seconds, for the largest
+    networks a minute; leave the machine alone meanwhile.
 
     Example: streamrnn bench adaptive --n-in 8
     """
+    from ..errors import ConfigError
     from ..measure import Report
-    from .models import load
+    from .models import ADAPTIVE, load
 
-    network = load(model, [f"x{i}" for i in range(n_in)])
+    network = load(model, [f"x{i}" for i in range(n_in or 4)])
+    if model != ADAPTIVE and n_in is not None:
+        raise ConfigError(f"--n-in is for the adaptive model; {model} takes {network.spec.n_in} channels: leave it out")
     check(network, threads)
     report = Report("bench", packages=("streamrnn", "numba", "numpy"))
     single(report, network)
@@ -60,9 +68,10 @@ def bench(
     if json:
         from json import dumps
 
-        print(dumps({"model": model, "threads": threads, **report.as_dict()}))
+        sizes = {"n_in": network.spec.n_in, "n_out": network.spec.n_out}
+        print(dumps({"model": model, **sizes, "threads": threads, **report.as_dict()}))
     else:
-        _print(model, threads, report)
+        _print(f"{model}, {network.spec.n_in} channels,", threads, report)
     return 0
 
 
@@ -80,10 +89,20 @@ def walk(n: int, streams: int, model: Model) -> npt.NDArray[np.float32]:
 
 
 def check(model: Model, threads: int) -> None:
-    """Exit where streams in a batch, and on several threads, do not give the bits that each gives alone."""
-    from ..engine import Engine
+    """Exit where streams in a batch, and on several threads, do not give the bits that each gives alone.
 
-    X = walk(CHECKED, CHECKED * threads * 8, model)
+    Raises ConfigError where so many streams do not fit into memory.
+    """
+    from ..engine import Engine
+    from ..errors import ConfigError
+
+    streams = CHECKED * threads * 4  # enough rows that all threads take part
+    if not _fits(model, streams, CHECKED):
+        raise ConfigError(
+            f"the check takes {streams} streams of {model.spec.n_in} channels, more than a quarter of the free memory; "
+            "lower --threads or --n-in"
+        )
+    X = walk(CHECKED, streams, model)
     names = [f"s{i}" for i in range(X.shape[1])]
     many = Engine(model, capacity=len(names), threads=threads)
     handles = many.handles(names)
@@ -98,9 +117,23 @@ def check(model: Model, threads: int) -> None:
                 )
 
 
+def _fits(model: Model, streams: int, n: int) -> bool:
+    """Whether so many streams, and n samples for each, take less than a quarter of the memory that is free."""
+    from ..measure import available_memory
+    from .info import describe
+
+    room = available_memory()
+    samples = 24 * n * model.spec.n_in  # in float64 twice, while they are made, and in float32
+    try:
+        each = int(describe(model)["bytes_per_stream"]["total"]) + samples
+    except MemoryError:
+        return False
+    return room is None or streams * each < room / 4
+
+
 def single(report: Report, model: Model) -> None:
     """Rows `step`: p50 and p99 of engine.step, with a handle, in µs."""
-    from time import perf_counter_ns
+    from time import perf_counter, perf_counter_ns
 
     from ..engine import Engine
     from ..measure import percentile
@@ -110,9 +143,10 @@ def single(report: Report, model: Model) -> None:
     handle = int(engine.handles(["s"])[0])
     for x in X:
         engine.step(handle, x)
-    times = []
-    for i in range(CALLS):
-        x = X[i % 256]
+    times: list[int] = []
+    until = perf_counter() + PATIENCE
+    while len(times) < CALLS and (len(times) < 60 or perf_counter() < until):
+        x = X[len(times) % 256]
         began = perf_counter_ns()
         engine.step(handle, x)
         times.append(perf_counter_ns() - began)
@@ -123,6 +157,8 @@ def single(report: Report, model: Model) -> None:
 
 def batches(report: Report, model: Model, threads: int) -> None:
     """Rows `batch`: µs a sample of step_many, with handles, by the number of streams."""
+    from time import perf_counter
+
     from ..engine import Engine
     from ..measure import interleaved, per_call
 
@@ -130,8 +166,11 @@ def batches(report: Report, model: Model, threads: int) -> None:
         X = walk(16, streams, model)
         engine = Engine(model, capacity=streams, threads=threads)
         handles = engine.handles([f"s{i}" for i in range(streams)])
+        until = perf_counter() + PATIENCE
         for k in range(WARM):
             engine.step_many(handles, X[k % 16])
+            if perf_counter() > until:
+                break
         at = [0]
 
         def call() -> None:
@@ -141,8 +180,13 @@ def batches(report: Report, model: Model, threads: int) -> None:
         measure = per_call(call)
         return lambda: measure() / streams * 1e6
 
-    found = interleaved({str(n): prepared(n) for n in BATCHES}, ROUNDS)
-    for n in BATCHES:
+    sizes = [n for k, n in enumerate(BATCHES) if _fits(model, sum(BATCHES[: k + 1]), 16)]
+    if left := [n for n in BATCHES if n not in sizes]:
+        report.notes.append(
+            f"batches of {left} streams would take more than a quarter of the free memory, and are left out"
+        )
+    found = interleaved({str(n): prepared(n) for n in sizes}, ROUNDS)
+    for n in sizes:
         report.add("batch", "step_many", "us", found[str(n)], streams=n)
 
 
@@ -178,17 +222,17 @@ def _print(model: str, threads: int, report: Report) -> None:
 
     about = report.as_dict()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("", "median", "quartiles", "a second"):
+    for name in ("", "median", "quartiles", "samples/s"):
         table.add_column(name, justify="left" if not name else "right", no_wrap=True)
     for row in report.rows:
         median, low, high, unit = row["median"], row["low"], row["high"], row["unit"].replace("us", "µs")
         spread, rate = f"{low:.3g} to {high:.3g}", ""
         if row["question"] == "step":
             what, amount = f"step from Python, {row['name']}", f"{median:.2f} {unit}"
-            rate = f"{quantity(round(1e6 / median))} samples" if row["name"] == "p50" else ""
+            rate = quantity(round(1e6 / median)) if row["name"] == "p50" else ""
         elif row["question"] == "batch":
-            what, amount = f"step_many, {quantity(row['streams'])} at once, a sample", f"{median:.3f} {unit}"
-            rate = f"{quantity(round(1e6 / median))} samples"
+            what, amount = f"step_many of {quantity(row['streams'])}, a sample", f"{median:.3f} {unit}"
+            rate = quantity(round(1e6 / median))
         elif row["question"] == "stream":
             what, amount, spread = "memory of a stream", f"{quantity(round(median))} {unit}", ""
         else:
@@ -199,3 +243,5 @@ def _print(model: str, threads: int, report: Report) -> None:
     console.print(f"{model} on {on['cpu']}, Python {on['python']}, {threads} thread{'s' * (threads > 1)}")
     console.print("a batch gives the bits of each stream alone: checked")
     console.print(table)
+    for note in about["notes"]:
+        console.print(note)

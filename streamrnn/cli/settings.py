@@ -154,7 +154,12 @@ MaxAheadOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option(show_default="1", metavar="N", help="Threads that step large bursts.", rich_help_panel=_LIMITS),
+    typer.Option(
+        show_default="1",
+        metavar="N",
+        help="Threads that step large bursts; at most as many as processors are free.",
+        rich_help_panel=_LIMITS,
+    ),
 ]
 DataPathOption = Annotated[
     str | None,
@@ -167,7 +172,9 @@ DataPathOption = Annotated[
 ]
 BurstOption = Annotated[
     int | None,
-    typer.Option(show_default="256", metavar="N", help="Most messages stepped at once.", rich_help_panel=_LIMITS),
+    typer.Option(
+        show_default="256 a thread", metavar="N", help="Most messages stepped at once.", rich_help_panel=_LIMITS
+    ),
 ]
 ReceiveQueueOption = Annotated[
     int | None,

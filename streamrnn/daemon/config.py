@@ -28,6 +28,8 @@ from ..wire.messages import Limits
 __all__ = ["ADAPTIVE", "Settings", "load_settings", "unknown_variables"]
 
 ADAPTIVE = "adaptive"
+
+MAX_BURST = 65_536
 """The model that needs no file: it learns each stream as it runs."""
 
 _PREFIX = "STREAMRNN_"
@@ -77,7 +79,7 @@ class Settings(BaseSettings):
     max_ahead: Seconds = Field(86_400.0, description="How far a sample's time may be ahead of the clock.")
     threads: int = Field(1, ge=1, le=1024, description="Threads that step large bursts.")
     data_path: Choice = Field("auto", description="How messages are carried: compiled, or by pyzmq; auto: as can be.")
-    burst: int = Field(256, ge=1, le=65_536, description="Most messages in a burst.")
+    burst: int = Field(256, ge=1, le=MAX_BURST, description="Most messages in a burst; by default, for each thread.")
     receive_queue: Count = Field(2_000, description="Messages that may wait from each publisher.")
     send_queue: Count = Field(100_000, description="Messages that may wait for each subscriber.")
     event_rate: float = Field(100.0, gt=0, le=1e6, description="Events a second of each kind.")
@@ -87,6 +89,13 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "human", "json"] = Field("auto", description="How log lines look.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Which lines there are.")
     stats_interval: Seconds = Field(60.0, description="Time between two lines of totals.")
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows of a burst: what `burst` says, or where that says nothing enough for each thread to have its share."""
+        if "burst" in self.model_fields_set:
+            return self.burst
+        return min(self.burst * self.threads, MAX_BURST)
 
     @classmethod
     def settings_customise_sources(

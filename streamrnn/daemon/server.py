@@ -13,6 +13,7 @@ import zmq
 from .. import __version__
 from .._jit import cache_dir
 from ..engine import Engine
+from ..engine.core import SHARE
 from ..errors import ConfigError
 from ..model import Model
 from ..model.builtin import model_path
@@ -152,7 +153,7 @@ class Server:
     def _load_engine(self, companion: Companion) -> None:
         s = self.settings
         n_in = None if self._model is None else self._model.spec.n_in
-        self._fleet = Fleet(self._make, n_in, s.burst, s.max_width, s.max_widths)
+        self._fleet = Fleet(self._make, n_in, s.rows_at_once, s.max_width, s.max_widths)
         try:
             (self._engine(1) if self._model is None else next(iter(self._fleet))).compile()
         except OSError as error:
@@ -162,9 +163,22 @@ class Server:
         companion.wait()
         self._outlet = Outlet(self._outputs.socket, Counters(), s.event_rate, s.event_burst)
         sockets = self._ingest.socket, self._outputs.socket
-        self._pump, why = open_path(s.data_path, *sockets, self._outlet, self._fleet, s.limits, s.burst)
+        self._pump, why = open_path(s.data_path, *sockets, self._outlet, self._fleet, s.limits, s.rows_at_once)
         if why is not None:
             self.log.warning("slow_path", reason=why, hint="messages go through pyzmq, at about an eighth of the rate")
+        self._warn_of_threads()
+
+    def _warn_of_threads(self) -> None:
+        """Say where `threads` asks for what cannot help."""
+        s, processors = self.settings, os.cpu_count() or 1
+        if s.threads > processors:
+            hint = f"threads wait for each other; set threads to {processors} at most"
+            self.log.warning("threads_exceed_processors", threads=s.threads, processors=processors, hint=hint)
+        if s.rows_at_once < SHARE * s.threads and s.threads > 1:
+            hint = (
+                f"a burst of {s.rows_at_once} is too small to share; leave burst out, or set it to {SHARE * s.threads}"
+            )
+            self.log.warning("threads_idle", threads=s.threads, burst=s.burst, hint=hint)
 
     def _engine(self, n_in: int) -> Engine:
         s = self.settings

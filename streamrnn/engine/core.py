@@ -165,6 +165,9 @@ class Core:
     def _share(self, start: int, stop: int) -> None:
         assert self._crew is not None
         mark, n = self._marks.mark, self.threads
+        if not self._crew.pays():
+            mark[0] = advance_shard(self._frame, start, stop, int(mark[0]), 0, 1)
+            return
         shares = [(frame, start, stop, int(mark[0]), k, n) for k, frame in enumerate(self._frames)]
         mark[0] = max(self._crew.run(advance_shard, shares))
 

@@ -2,8 +2,9 @@
 
 A patient's heart rate is 64 or 124, and what a forecast must know is how it moves: two steps a minute or two a second.
 A recurrent layer that is given levels has to learn differences of a hundredth of their range, and knows each stream of
-the training data by its level. So the first layer keeps running averages of each channel, the second gives its distances
-from them, in units of what the last value usually errs by, through tanh. Both are ordinary layers of the model file.
+the training data by its level. So the first layer keeps running averages of each channel, the second gives its
+distances from them, in units of what the last value usually errs by, through tanh. Both are ordinary layers of the
+model file.
 """
 
 from __future__ import annotations

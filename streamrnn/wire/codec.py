@@ -336,7 +336,7 @@ def decode_block(p, end, bounds, n_in, fields, stack):
                 p = _session(p, end, fields)
             elif key == 16:
                 p = _ids(p, end, bounds, fields)
-            elif u8(p) == 0xC0 and p < end:
+            elif p < end and u8(p) == 0xC0:
                 p += 1
             else:
                 p, n, above = integer(p, end)

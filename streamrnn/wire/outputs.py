@@ -202,7 +202,7 @@ def block_from(body: dict[str, Any]) -> BlockOutput:
         t, y = from_wire("q", body["t"]), from_wire("f", body["y"])
         seq = None if body.get("seq") is None else from_wire("Q", body["seq"])
         ids = body["ids"]
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise Malformed(f"the answer to a block is incomplete or torn: {error}") from None
     n = len(score)
     streams = [ids] * n if isinstance(ids, str) else ids

@@ -21,8 +21,9 @@ __all__ = [
     "put_topic",
 ]
 
-OUTPUT_ROOM = 256
-"""Bytes that an output takes at most, besides its id and cause, 5 for a value of y and 3 for a missing channel."""
+OUTPUT_ROOM = 384
+"""Bytes that an output takes at most, its topic and what is written over behind it included, besides its cause, 5 for a
+value of y and 3 for a missing channel."""
 
 
 def _key(name: str) -> tuple[int, int]:
