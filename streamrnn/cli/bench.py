@@ -35,7 +35,7 @@ PATIENCE = 2.0
 
 
 def bench(
-    model: Annotated[str, typer.Argument(metavar="[MODEL]", help="A model file, or the word 'adaptive'.")] = "adaptive",
+    model: Annotated[str, typer.Argument(metavar="[MODEL]", help="A model file, built-in or 'adaptive'.")] = "adaptive",
     n_in: Annotated[
         int | None, typer.Option("--n-in", min=1, max=4096, help="Channels of the adaptive model: 4 unless said.")
     ] = None,

@@ -63,13 +63,16 @@ def demo(
     Starts a daemon of its own and plays the ward into it through ZeroMQ.
     Every flag is judged against the faults that the simulation put in. Ctrl-C ends early, with the summary.
 
+    With --model vitals, monitors show what that network was trained on.
+
     Example: streamrnn demo --seconds 30
     """
     from .models import ADAPTIVE, check_width, load
     from .picture import Picture
-    from .scenes import recorded, simulated
+    from .scenes import recorded, shown_on_a_ward, simulated
     from .stage import Stage
 
+    chosen = None if model == ADAPTIVE else load(model)
     if feed:
         simulation = {"--scene": scene, "--beds": beds, "--seed": seed}
         meant = [name for name, value in simulation.items() if value is not None]
@@ -88,9 +91,11 @@ def demo(
         )
         what = recorded(feed, layout, seconds, speed)
     else:
-        what = simulated(scene or "ward", beds, seconds, speed, seed or 0)
-    if model != ADAPTIVE:
-        check_width(load(model), what.channels)
+        features = None if chosen is None else chosen.spec.features
+        known = features is not None and shown_on_a_ward(features)
+        what = simulated(scene or "ward", beds, seconds, speed, seed or 0, features if known else None)
+    if chosen is not None:
+        check_width(chosen, what.channels)
     arguments = ["--features", ",".join(what.channels)] if model == ADAPTIVE else [model]
     facts = {"model": model, "seed": None if feed else seed or 0, "speed": what.rate.speed}
     stage = Stage(what, seconds, arguments, facts, None if svg is None else Picture(svg))

@@ -13,7 +13,7 @@ SAMPLE_STREAMS = 1024
 
 
 def info(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model file, or the word 'adaptive'.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model file, a built-in model, or 'adaptive'.")],
     n_in: Annotated[int, typer.Option("--n-in", min=1, max=4096, help="Channels of the adaptive model.")] = 4,
     measure: Annotated[bool, typer.Option("--measure", help="Measure a step here, besides predicting it.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,

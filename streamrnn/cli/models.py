@@ -1,12 +1,12 @@
-"""A model as the command line names it: a file, or the word `adaptive`."""
+"""A model as the command line names it: a file, a built-in model, or the word `adaptive`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from ..errors import ConfigError
 from ..model import Model
+from ..model.builtin import model_path
 
 __all__ = ["ADAPTIVE", "check_width", "load"]
 
@@ -14,16 +14,13 @@ ADAPTIVE = "adaptive"
 
 
 def load(name: str, columns: Sequence[str] = ()) -> Model:
-    """The model in the file `name`, or the adaptive one for `columns`.
+    """The built-in model or the file `name`, or the adaptive one for `columns`.
 
     Raises ModelError for a file that is no model, and ConfigError where there is no such file.
     """
     if name == ADAPTIVE:
         return Model.adaptive(len(columns), features=columns)
-    path = Path(name)
-    if not path.is_file():
-        raise ConfigError(f"there is no model file {name!r}: give one, or the word {ADAPTIVE!r}")
-    return Model.load(path)
+    return Model.load(model_path(name))
 
 
 def check_width(model: Model, columns: Sequence[str]) -> None:

@@ -83,7 +83,7 @@ WhereOption = Annotated[
 ]
 ModelOption = Annotated[
     str,
-    typer.Option("--model", metavar="MODEL", help="A model file, or 'adaptive': no training."),
+    typer.Option("--model", metavar="MODEL", help="A model file, 'vitals', 'text', or 'adaptive'."),
 ]
 OutputsOption = Annotated[
     str, typer.Option("--endpoint", metavar="ENDPOINT", help="Where the daemon publishes its outputs.")

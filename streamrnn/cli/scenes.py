@@ -9,10 +9,12 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..feeds import Layout, Recording, Row
 from ..simulate import Fault, Feed, market, ward
+from ..simulate.ward import CHANNELS as WARD
+from ..simulate.ward import EXTRA
 from .notice import say_skipped
 from .pace import Rate
 
-__all__ = ["SCENES", "Scene", "recorded", "simulated"]
+__all__ = ["SCENES", "Scene", "recorded", "shown_on_a_ward", "simulated"]
 
 SCENES = ("ward", "market")
 
@@ -50,15 +52,25 @@ class Scene:
     note: str = ""
 
 
-def simulated(kind: str, streams: int | None, seconds: float, speed: float | None, seed: int) -> Scene:
-    """A simulated scene that lasts `seconds` when played; ConfigError for a `kind` that there is not."""
+def simulated(
+    kind: str,
+    streams: int | None,
+    seconds: float,
+    speed: float | None,
+    seed: int,
+    channels: Sequence[str] | None = None,
+) -> Scene:
+    """A simulated scene that lasts `seconds` when played; ConfigError for a `kind` that there is not.
+
+    `channels` are what a ward's monitors show, where a model wants others than usual.
+    """
     if kind not in SCENES:
         raise ConfigError(f"there is no scene {kind!r}: choose {' or '.join(SCENES)}")
     faster = speed or max(SLOWEST, SHOWN / seconds)
     duration = seconds * faster
     calm = min(CALM, duration / 4.0)
     if kind == "ward":
-        feed = ward(beds=streams or 12, seconds=duration, seed=seed, calm=calm)
+        feed = ward(beds=streams or 12, seconds=duration, seed=seed, calm=calm, channels=channels or WARD)
         noun = "simulated beds"
         note = ""
     else:
@@ -77,6 +89,11 @@ def simulated(kind: str, streams: int | None, seconds: float, speed: float | Non
         faults=feed.faults,
         note=note,
     )
+
+
+def shown_on_a_ward(features: Sequence[str]) -> bool:
+    """Whether the simulated monitors can show just these channels."""
+    return set(features) <= {*WARD, *EXTRA}
 
 
 def _rows(feed: Feed) -> Iterable[Row]:

@@ -46,7 +46,7 @@ _LIMITS = "Limits"
 _LOGS = "Logs and stopping"
 
 ModelArgument = Annotated[
-    str | None, typer.Argument(metavar="MODEL", help="A model file, or 'adaptive' (the default): no training.")
+    str | None, typer.Argument(metavar="MODEL", help="A model file, 'vitals', 'text', or 'adaptive' (the default).")
 ]
 ConfigOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Settings in TOML; the environment and flags win over it.")

@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     outputs: Texts = Field((OUTPUTS,), description="Where answers, flags and events go out.")
     control: Texts = Field((CONTROL,), description="Where requests are answered.")
 
-    model: str = Field(ADAPTIVE, min_length=1, description="A model file, or 'adaptive'.")
+    model: str = Field(ADAPTIVE, min_length=1, description="A model file, a built-in model, or 'adaptive'.")
     features: Texts = Field((), description="The adaptive model's channel names.")
     n_in: int | None = Field(None, ge=1, le=4096, description="The adaptive model's channels; else learned.")
     hidden: int = Field(64, ge=1, le=4096, description="Units of the adaptive model.")

@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import zmq
@@ -17,6 +16,7 @@ from ..engine import Engine
 from ..engine.core import SHARE
 from ..errors import ConfigError
 from ..model import Model
+from ..model.builtin import model_path
 from ..transport.counters import Counters
 from ..transport.fleet import Fleet
 from ..transport.outlet import Outlet
@@ -330,10 +330,7 @@ def _model(settings: Settings) -> Model | None:
         if settings.width is None:
             return None
         return Model.adaptive(settings.width, hidden=settings.hidden, seed=settings.seed, features=settings.features)
-    path = Path(settings.model).expanduser()
-    if not path.is_file():
-        raise ConfigError(f"there is no model file {settings.model!r}: give one, or the word {ADAPTIVE!r}")
-    return Model.load(path)
+    return Model.load(model_path(settings.model))
 
 
 def run(settings: Settings, ready: Callable[[], None] = lambda: None) -> int:

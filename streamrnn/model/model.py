@@ -16,6 +16,7 @@ from streamrnn.kernels import rls, surprise
 from streamrnn.kernels.score import COMPONENTS, RANGES, SETTINGS
 
 from . import file
+from .builtin import BUILTINS, builtin_path
 from .checks import integer, integers, is_list, names, real
 from .layers import MAX_WIDTH, LayerSpec, layer_to_json
 from .spec import MAX_LAYERS, ModelSpec
@@ -202,6 +203,20 @@ class Model:
             return cls(spec, arrays)
         except ModelError as error:
             raise ModelError(f"{os.fspath(path)}: {error}") from None
+
+    @classmethod
+    def builtin(cls, name: str) -> Model:
+        """A model that comes with the package, ready for use (docs/models.md); ModelError for a name that is none.
+
+        >>> Model.builtin("vitals").spec.features
+        ('hr', 'pulse', 'resp', 'spo2')
+        """
+        return cls.load(builtin_path(name))
+
+    @staticmethod
+    def builtins() -> tuple[str, ...]:
+        """The names that `builtin` takes."""
+        return BUILTINS
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one safetensors file with the specification as JSON metadata, atomically."""

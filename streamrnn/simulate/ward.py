@@ -15,16 +15,23 @@ Values are in the ranges of adult resting patients; they are meant to look right
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+
+from streamrnn.errors import ConfigError
 
 from .faults import Kind, Placed, schedule
 from .feed import Feed, merge
 from .processes import Signal, average, lag, ornstein_uhlenbeck, ramp
 
-__all__ = ["CHANNELS", "KINDS", "UNITS", "ward"]
+__all__ = ["CHANNELS", "EXTRA", "KINDS", "UNITS", "ward"]
 
 CHANNELS = ("hr", "spo2", "resp", "abp")
 UNITS = ("/min", "%", "/min", "mmHg")
+
+EXTRA = {"pulse": "/min"}
+"""What a monitor can show besides: the heart's rate as the finger's sensor counts it, electrodes or not."""
 
 DESATURATION = Kind("desaturation", 90.0, 150.0, ("spo2",))
 TACHYCARDIA = Kind("tachycardia", 60.0, 150.0, ("hr",))
@@ -42,11 +49,18 @@ DROPOUT = 0.001
 """Share of readings that a monitor leaves out for no reason."""
 
 
-def ward(beds: int = 12, seconds: float = 1200.0, seed: int = 0, calm: float = 300.0) -> Feed:
+def ward(
+    beds: int = 12,
+    seconds: float = 1200.0,
+    seed: int = 0,
+    calm: float = 300.0,
+    channels: Sequence[str] = CHANNELS,
+) -> Feed:
     """`seconds` of a ward, a sample a second and bed, each bed a fraction of a second after the one before.
 
-    Channels are hr (beats/min), spo2 (%), resp (breaths/min) and abp (mean arterial pressure, mmHg). No fault
-    begins in the first `calm` seconds.
+    Channels are hr (beats/min), spo2 (%), resp (breaths/min) and abp (mean arterial pressure, mmHg), or those of
+    `channels`, which may have pulse too (beats/min); faults of others are left out. No fault begins in the first
+    `calm` seconds. Raises ConfigError for a channel that there is not.
 
     >>> feed = ward(beds=3, seconds=900, seed=7)
     >>> feed.faults[0].kind, feed.faults[0].stream
@@ -56,18 +70,24 @@ def ward(beds: int = 12, seconds: float = 1200.0, seed: int = 0, calm: float = 3
     clock = np.arange(n, dtype=np.float64)
     streams = tuple(f"ward/bed{bed + 1:02d}" for bed in range(beds))
     rng = np.random.default_rng([seed, 0])
+    units = {**dict(zip(CHANNELS, UNITS, strict=True)), **EXTRA}
+    unknown = [name for name in channels if name not in units]
+    if unknown or not channels or len(set(channels)) < len(channels):
+        raise ConfigError(f"the ward shows {', '.join(units)}, each once; channels is {', '.join(channels) or 'empty'}")
     placed = schedule(rng, KINDS, streams=beds, seconds=seconds, calm=calm, every=FAULT_EVERY)
+    placed = [p for p in placed if set(p.kind.channels) & set(channels)]
+    columns = [(*CHANNELS, *EXTRA).index(name) for name in channels]
     parts = []
     for bed in range(beds):
         mine = [p for p in placed if p.stream == bed]
         seconds_of_bed = clock + bed / beds
         readings = _monitor(np.random.default_rng([seed, 1, bed]), seconds_of_bed, mine)
-        parts.append((seconds_of_bed, readings))
-    return merge(CHANNELS, UNITS, streams, parts, placed)
+        parts.append((seconds_of_bed, readings[:, columns]))
+    return merge(tuple(channels), tuple(units[name] for name in channels), streams, parts, placed)
 
 
 def _monitor(rng: np.random.Generator, clock: Signal, faults: list[Placed]) -> Signal:
-    """What one bed's monitor shows, `(n, 4)`."""
+    """What one bed's monitor shows, `(n, 5)`: CHANNELS, and the pulse."""
     hr, spo2, resp, abp = _patient(rng, clock, faults)
     shown = np.stack(
         [
@@ -82,7 +102,10 @@ def _monitor(rng: np.random.Generator, clock: Signal, faults: list[Placed]) -> S
         _break_sensor(rng, clock, fault, shown)
     shown = np.maximum(np.rint(shown), 0.0)
     shown[rng.random(shown.shape) < DROPOUT] = np.nan
-    return np.asarray(shown)
+    # The last of the random numbers, so that a ward without a pulse is what it was.
+    pulse = np.rint(average(hr, 10) + rng.normal(0.0, 0.4, len(clock)))
+    pulse[rng.random(len(clock)) < DROPOUT] = np.nan
+    return np.column_stack([shown, pulse])
 
 
 def _patient(rng: np.random.Generator, clock: Signal, faults: list[Placed]) -> tuple[Signal, Signal, Signal, Signal]:
