@@ -190,7 +190,7 @@ def draw(model: Model, report: dict[str, Any], path: Path) -> None:
     t = np.arange(begin, min(shown["at"] + PASTE + 600, len(shown["score"])))
     right.axvspan(shown["at"], shown["at"] + PASTE, color="0.9", label="German")
     right.plot(t, np.array(shown["score"])[t], "k", lw=0.8, label="score")
-    right.fill_between(t, 0, np.array(shown["flag"])[t] * 0.1, step="mid", color="tab:red", label="flag")
+    right.fill_between(t, 0, np.array(shown["flag"])[t] * 0.6, step="mid", color="tab:red", label="flag")
     right.axhline(model.describe()["detector"]["threshold"], color="tab:red", lw=0.6, ls=":")
     right.set_xlabel("character of the user's stream")
     right.legend(frameon=False, fontsize=8)
