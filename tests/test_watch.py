@@ -8,6 +8,7 @@ import math
 import signal
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -70,6 +71,26 @@ def test_a_missing_channel_is_marked():
     assert "97?" not in drawn(board)
     board.add("bed1", [math.nan, 97.0], 0.0, False, None, 2, [0])
     assert "--" in drawn(board)
+
+
+def test_a_price_shows_its_ticks():
+    board = Board(["bid", "ask"])
+    for bid in (61826.0, 61826.5, 61826.0):
+        board.add("BTC", [bid, bid + 0.5], 0.0, False, None, 1)
+    assert "61826.0" in drawn(board)
+    assert "61826.5" in drawn(board)
+
+
+def test_a_board_of_many_streams_stays_small():
+    tracemalloc.start()
+    try:
+        board = Board(["hr", "spo2", "resp", "abp"])
+        for i in range(150):
+            for k in range(100):
+                board.add(f"bed{k}", [80.0 + i, 97.0 + i / 3, 16.0, 85.5 * i], 0.1 * i, False, None, i)
+        assert tracemalloc.get_traced_memory()[0] < 100 * 6_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.fixture

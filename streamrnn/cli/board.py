@@ -35,6 +35,9 @@ NARROWEST, WIDEST = 5, 40
 LEAST_STEPS = 4
 """A sparkline is at least this many of its value's smallest steps high: 97 to 98 is no cliff."""
 
+FLOAT32_DIGITS = 7
+"""Decimal digits of a float32, some of which a price needs to show its ticks."""
+
 LOG_LINES = 8
 """Most lines of the log that are shown."""
 
@@ -117,7 +120,9 @@ class Board:
         """The table, and the names of the channels for which there is no room."""
         names = min(max([6, *(len(lane.stream) - shared for lane in lanes)]), 20)
         shown = [
-            number(track.value) + MISSING * (i in lane.missing) for lane in lanes for i, track in enumerate(lane.tracks)
+            number(track.value, track.quantum) + MISSING * (i in lane.missing)
+            for lane in lanes
+            for i, track in enumerate(lane.tracks)
         ]
         heads = [min(len(name), 6) for name in self.channels]
         # Growing only, so that columns do not jump as values gain and lose digits.
@@ -134,7 +139,7 @@ class Board:
             cells = [Text(lane.stream[shared:], "bold red" if lane.flag else "bold")]
             for i in range(channels):
                 cells += _channel(lane, i, spark)
-            cells.append(Text(_score(lane.scores.value), "bold red" if lane.flag else ""))
+            cells.append(Text(_score(lane.score), "bold red" if lane.flag else ""))
             cells.append(_state(lane))
             table.add_row(*cells)
         return table, self.channels[channels:]
@@ -151,15 +156,20 @@ def fits(console: Console) -> bool:
     return console.is_terminal and console.width >= SMALLEST[0] and console.height >= SMALLEST[1]
 
 
-def number(value: float) -> str:
-    """At most six characters for any number; two dashes where there is none.
+def number(value: float, quantum: float = math.inf) -> str:
+    """Six characters at most, or as many of float32's seven digits as show steps of `quantum`; two dashes for none.
 
     >>> number(97.0), number(61804.7), number(0.01234), number(1234567.0), number(math.nan)
     ('97', '61805', '0.012', '1.2e6', '--')
+    >>> number(61826.0, 0.5), number(61826.53, 0.001), number(1234567.0, 1.0)
+    ('61826.0', '61826.53', '1234567')
     """
     if math.isnan(value):
         return "--"
     size = abs(value)
+    if 1000 <= size < 10**FLOAT32_DIGITS and 0 < quantum < size:
+        decimals = math.ceil(-math.log10(quantum) - 1e-3)  # 0.1 as float32 is a little less than a tenth
+        return f"{value:.{max(0, min(decimals, FLOAT32_DIGITS - len(str(int(size)))))}f}"
     if size < 100_000 and value == int(value):
         return str(int(value))
     if size >= 100_000 or size < 0.001:
@@ -196,7 +206,8 @@ def _channel(lane: Lane, i: int, spark: int) -> list[Text]:
     track = lane.tracks[i]
     least = LEAST_STEPS * track.quantum if math.isfinite(track.quantum) else 0.0
     lacks = i in lane.missing and not math.isnan(track.value)
-    value = Text(number(track.value) + (MISSING if lacks else ""), "dim" if lacks or math.isnan(track.value) else style)
+    text = number(track.value, track.quantum) + (MISSING if lacks else "")
+    value = Text(text, "dim" if lacks or math.isnan(track.value) else style)
     return [value, sparkline(track.marks(), spark, style, least)]
 
 

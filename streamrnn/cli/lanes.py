@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,13 +16,19 @@ LONGEST = 120
 
 
 class Track:
-    """One number over time, `per_bucket` samples to a mark; `quantum` is the smallest step it has made."""
+    """One number over time, `per_bucket` samples to a mark; `quantum` is the smallest step it has made.
+
+    Marks are kept as float32 and a byte, 600 bytes in all: a daemon may have ten thousand streams.
+    """
+
+    __slots__ = ("_count", "_flagged", "_flags", "_means", "_seen", "_sum", "per_bucket", "quantum", "value")
 
     def __init__(self, per_bucket: int) -> None:
         self.per_bucket = per_bucket
         self.value = math.nan
         self.quantum = math.inf
-        self._done: deque[Mark] = deque(maxlen=LONGEST)
+        self._means = array("f")
+        self._flags = bytearray()
         self._sum = 0.0
         self._count = 0
         self._seen = 0
@@ -40,12 +46,16 @@ class Track:
             self._sum += value
             self._count += 1
         if self._seen >= self.per_bucket:
-            self._done.append(self._mark())
+            mean, flag = self._mark()
+            self._means.append(mean)
+            self._flags.append(flag)
+            del self._means[:-LONGEST], self._flags[:-LONGEST]
             self._sum, self._count, self._seen, self._flagged = 0.0, 0, 0, False
 
     def marks(self) -> list[Mark]:
         """The marks so far, oldest first."""
-        return [*self._done, self._mark()] if self._seen else list(self._done)
+        done = list(zip(self._means, map(bool, self._flags), strict=True))
+        return [*done, self._mark()] if self._seen else done
 
     def _mark(self) -> Mark:
         return (self._sum / self._count if self._count else math.nan), self._flagged
@@ -68,12 +78,12 @@ class Reading:
 
 
 class Lane:
-    """One stream of the view: a track a channel, one for the score, and the flag."""
+    """One stream of the view: a track a channel, the score, and the flag."""
 
     def __init__(self, stream: str, channels: int, per_bucket: int) -> None:
         self.stream = stream
         self.tracks = [Track(per_bucket) for _ in range(channels)]
-        self.scores = Track(per_bucket)
+        self.score = math.nan
         self.samples = 0
         self.flags = 0
         self.flag = False
@@ -91,7 +101,7 @@ class Lane:
         self.samples += 1
         self.flag, self.t, self.missing = reading.flag, reading.t, reading.missing
         self.cause = reading.cause if reading.flag else None
-        self.scores.add(reading.score, reading.flag)
+        self.score = reading.score
         for i, (track, value) in enumerate(zip(self.tracks, reading.values, strict=False)):
             track.add(value, reading.flag and reading.blamed in {None, i})
         return raised

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from .board import number
+from .board import FLOAT32_DIGITS
 
-__all__ = ["date", "portrait"]
+__all__ = ["date", "portrait", "shortest"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -57,14 +59,62 @@ def portrait(facts: Mapping[str, Any]) -> RenderableType:
     outputs = [f"y_{name}" for name in features]
     if len(facts["y"][0]) != len(features):
         outputs = [f"y{i}" for i in range(len(facts["y"][0]))]
-    table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="dim")
-    for name in ("n", *features, *outputs, "score"):
-        table.add_column(name, justify="right", no_wrap=True)
     first = facts["n"] - len(samples) + 1
-    for i, (x, y, score) in enumerate(zip(samples, facts["y"], facts["score"], strict=True)):
-        table.add_row(str(first + i), *_cells(x), *_cells(y), f"{score:.2f}")
-    return Group(head, Text(), table)
+    rows_shown = [
+        (str(first + i), *_cells(x), *_cells(y), f"{score:.2f}")
+        for i, (x, y, score) in enumerate(zip(samples, facts["y"], facts["score"], strict=True))
+    ]
+    return Group(head, Text(), _Columns(("n", *features, *outputs, "score"), rows_shown))
+
+
+class _Columns:
+    """A table of numbers; columns for which a terminal has no room follow in a table below, after the first again."""
+
+    def __init__(self, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        self._columns = [(name, [row[i] for row in rows]) for i, name in enumerate(names)]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        numbers, *rest = self._columns
+        while rest:
+            taken, room = [numbers], options.max_width - _width(numbers)
+            while rest and (len(taken) == 1 or _width(rest[0]) <= room):
+                room -= _width(rest[0])
+                taken.append(rest.pop(0))
+            table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="dim")
+            for name, _ in taken:
+                table.add_column(name, justify="right", no_wrap=True)
+            for cells in zip(*(cells for _, cells in taken), strict=True):
+                table.add_row(*cells)
+            yield table
+            if rest:
+                yield Text()
+
+
+def _width(column: tuple[str, list[str]]) -> int:
+    """Characters of the widest cell, and one between this column and the next."""
+    name, cells = column
+    return max(map(cell_len, (name, *cells))) + 1
 
 
 def _cells(values: Sequence[float | None]) -> list[str]:
-    return ["--" if value is None else number(value) for value in values]
+    return ["--" if value is None else shortest(value) for value in values]
+
+
+def shortest(value: float) -> str:
+    """The fewest digits, up to seven, that give the same float32 again.
+
+    >>> shortest(61826.5), shortest(97.0), shortest(0.10000000149011612), shortest(61826.73046875)
+    ('61826.5', '97', '0.1', '61826.73')
+    """
+    for digits in range(1, FLOAT32_DIGITS):
+        short = float(f"{value:.{digits}g}")
+        if _float32(short) == _float32(value):
+            return f"{short:.{FLOAT32_DIGITS}g}"
+    return f"{value:.{FLOAT32_DIGITS}g}"
+
+
+def _float32(value: float) -> bytes | None:
+    try:
+        return struct.pack("<f", value)
+    except OverflowError:  # the largest float32, rounded up
+        return None
