@@ -6,8 +6,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from streamrnn import Engine
+from streamrnn.kernels.score import COMPONENTS
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -27,6 +31,17 @@ def test_the_library_flags_the_drop_and_prints_what_the_readme_says(capsys: pyte
     assert out.cause == "spo2:envelope"
     says = re.findall(r"^# (.*)$", LIBRARY, re.MULTILINE)
     assert capsys.readouterr().out.splitlines() == says
+
+
+def test_the_code_about_speed_runs_and_its_detector_is_off() -> None:
+    text = (Path(__file__).parents[1] / "docs/speed.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        exec(block, names)
+    assert len(names["out"]) == 1000
+    assert set(names["off"]) == set(COMPONENTS)
+    engine = Engine(names["quiet"])
+    assert not any(engine.step("s", [1e9 * (i == 99), 0, 0, 0]).score for i in range(100))
 
 
 def test_the_commands_of_the_live_feed_fit_together(tmp_path: Path) -> None:

@@ -68,12 +68,13 @@ class Model:
         seed: int = 0,
         head: str = "regress",
         features: Sequence[str] = (),
+        detector: Mapping[str, float] | None = None,
     ) -> Model:
         """An untrained network, for tests and benchmarks.
 
         `cell` is "rnn" (tanh), "rnn_relu", "lstm" or "gru"; `hidden` one width, or one for each layer; `n_out`
-        defaults to n_in. Weights are uniform in ±1/sqrt(hidden), the same bits for a seed everywhere. Raises ModelError
-        for what no network can have.
+        defaults to n_in; `detector` overrides settings (kernels.score.SETTINGS) within their RANGES. Weights are
+        uniform in ±1/sqrt(hidden), the same bits for a seed everywhere. Raises ModelError for what no network can have.
         """
         one_each = len(hidden) if is_list(hidden) else 1
         depth = integer("layers", one_each if layers is None else layers, 1, MAX_LAYERS)
@@ -86,6 +87,7 @@ class Model:
             layers=tuple(LayerSpec(cell, i, h) for i, h in zip((n_in, *widths[:-1]), widths, strict=True)),
             head=head,
             features=names("features", features),
+            detector={} if detector is None else detector,
             provenance={"made_by": "Model.random", "seed": seed},
         )
         return cls(spec, random_weights(spec, seed))
