@@ -9,6 +9,7 @@ import pytest
 
 from streamrnn import Engine, Model
 from streamrnn.cli import bench, run
+from streamrnn.measure import Report
 
 
 @pytest.fixture
@@ -36,6 +37,8 @@ def test_json_of_a_model_file(short, model, capsys):
     assert set(rows) == {
         ("step", "p50", None),
         ("step", "p99", None),
+        ("step", "p99.9", None),
+        ("step", "max", None),
         ("batch", "step_many", 1),
         ("batch", "step_many", 40),
         ("stream", "total", None),
@@ -43,6 +46,8 @@ def test_json_of_a_model_file(short, model, capsys):
     for row in rows.values():
         assert 0 < row["low"] <= row["median"] <= row["high"]
     assert rows["step", "p50", None]["median"] <= rows["step", "p99", None]["median"]
+    assert rows["step", "p50", None]["rounds"] == 2
+    assert rows["step", "p99.9", None]["median"] <= rows["step", "max", None]["median"]
     assert rows["batch", "step_many", 40]["rounds"] == 2
     assert said["machine"]["cores"] >= 1 and said["versions"]["streamrnn"]
 
@@ -52,8 +57,31 @@ def test_a_table_for_people(short, capsys, monkeypatch):
     assert run(["bench", "--n-in", "2"]) == 0
     said = capsys.readouterr().out
     assert "adaptive, 2 channels, on" in said and "checked" in said
-    assert "step from Python, p99" in said and "step_many of 40" in said and "memory of a stream" in said
+    assert (
+        "step from Python, p99.9" in said
+        and "engine.step(handle, x)" in said
+        and "step_many of 40" in said
+        and "memory of a stream" in said
+    )
     assert "…" not in said, "something does not fit into 80 columns"
+
+
+@pytest.mark.parametrize(("load", "noted"), [(0.9, False), (1.1, True), (None, False)])
+def test_a_busy_machine_is_named(load, noted, monkeypatch):
+    monkeypatch.setattr("streamrnn.measure.machine", lambda: {"load": load, "cores": 2})
+    report = Report("bench")
+    bench.busy(report)
+    assert [note.startswith("1.1 programs ran on 2 processors") for note in report.notes] == [True] * noted
+
+
+def test_progress_is_for_terminals_and_on_stderr(short, monkeypatch, capsys):
+    assert run(["bench", "--n-in", "1", "--json"]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert run(["bench", "--n-in", "1", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert "timing batches" in err
+    json.loads(out)
 
 
 def test_a_wrong_result_is_not_timed(short, monkeypatch):

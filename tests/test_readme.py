@@ -39,7 +39,7 @@ def test_the_code_about_speed_runs_and_its_detector_is_off() -> None:
     for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         exec(block, names)
     assert len(names["out"]) == 1000
-    assert set(names["off"]) == set(COMPONENTS)
+    assert set(names["off"]) == set(COMPONENTS) - {"surprise"}, "all that judge channels"
     engine = Engine(names["quiet"])
     assert not any(engine.step("s", [1e9 * (i == 99), 0, 0, 0]).score for i in range(100))
 

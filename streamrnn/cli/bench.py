@@ -54,17 +54,24 @@ def bench(
     from ..errors import ConfigError
     from ..measure import Report
     from .models import ADAPTIVE, load
+    from .notice import hint
 
     network = load(model, [f"x{i}" for i in range(n_in or 4)])
     if model != ADAPTIVE and n_in is not None:
         raise ConfigError(f"--n-in is for the adaptive model; {model} takes {network.spec.n_in} channels: leave it out")
-    check(network, threads)
+    # Lines, and no bar or spinner: those draw from a thread, which would be timed too.
     report = Report("bench", packages=("streamrnn", "numba", "numpy"))
+    hint("checking a batch against its streams alone (the first time this compiles for half a minute)")
+    check(network, threads)
+    hint("timing single steps")
     single(report, network)
+    hint("timing batches")
     batches(report, network, threads)
     memory(report, network)
     if start:
+        hint("timing a start that compiles, and one that does not")
         starts(report)
+    busy(report)
     if json:
         from json import dumps
 
@@ -132,7 +139,9 @@ def _fits(model: Model, streams: int, n: int) -> bool:
 
 
 def single(report: Report, model: Model) -> None:
-    """Rows `step`: p50 and p99 of engine.step, with a handle, in µs."""
+    """Rows `step`: p50 and p99 of engine.step with a handle and a float32 array, µs, in `ROUNDS` parts that take turns;
+    p99.9 and the longest of all of them.
+    """
     from time import perf_counter, perf_counter_ns
 
     from ..engine import Engine
@@ -150,9 +159,11 @@ def single(report: Report, model: Model) -> None:
         began = perf_counter_ns()
         engine.step(handle, x)
         times.append(perf_counter_ns() - began)
-    thirds = [times[k::3] for k in range(3)]
+    parts = [times[k::ROUNDS] for k in range(ROUNDS)]
     for q in (50, 99):
-        report.add("step", f"p{q}", "us", [percentile(part, q) / 1e3 for part in thirds])
+        report.add("step", f"p{q}", "us", [percentile(part, q) / 1e3 for part in parts])
+    report.add("step", "p99.9", "us", [percentile(times, 99.9) / 1e3])
+    report.add("step", "max", "us", [max(times) / 1e3])
 
 
 def batches(report: Report, model: Model, threads: int) -> None:
@@ -197,6 +208,16 @@ def memory(report: Report, model: Model) -> None:
     report.add("stream", "total", "bytes", [describe(model)["bytes_per_stream"]["total"]])
 
 
+def busy(report: Report) -> None:
+    """A note where other programs had more than half of the processors when this began."""
+    machine = report.as_dict()["machine"]
+    load, cores = machine["load"], machine["cores"]
+    if load is not None and cores is not None and load > cores / 2:
+        report.notes.append(
+            f"{load:.1f} programs ran on {cores} processors before this began: times are longer than on a quiet machine"
+        )
+
+
 def starts(report: Report) -> None:
     """Rows `start`: seconds until a new process has compiled everything, and until one finds it compiled."""
     import os
@@ -230,6 +251,7 @@ def _print(model: str, threads: int, report: Report) -> None:
         if row["question"] == "step":
             what, amount = f"step from Python, {row['name']}", f"{median:.2f} {unit}"
             rate = quantity(round(1e6 / median)) if row["name"] == "p50" else ""
+            spread = spread if row["rounds"] > 1 else ""
         elif row["question"] == "batch":
             what, amount = f"step_many of {quantity(row['streams'])}, a sample", f"{median:.3f} {unit}"
             rate = quantity(round(1e6 / median))
@@ -242,6 +264,7 @@ def _print(model: str, threads: int, report: Report) -> None:
     on = about["machine"]
     console.print(f"{model} on {on['cpu']}, Python {on['python']}, {threads} thread{'s' * (threads > 1)}")
     console.print("a batch gives the bits of each stream alone: checked")
+    console.print("timed: engine.step(handle, x) and engine.step_many(handles, X), float32 arrays")
     console.print(table)
     for note in about["notes"]:
         console.print(note)
