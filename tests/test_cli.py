@@ -77,6 +77,8 @@ def test_help_needs_no_compiler(arguments):
         (["frob"], 2, "frob"),
         (["score"], 2, "Missing argument"),
         (["score", "--quux", "bed1.csv"], 2, "--quux (see streamrnn score --help)"),
+        (["bench", "--threads"], 2, "--threads' requires an argument. (see streamrnn bench --help)"),
+        (["ctl", "stream", "--timeout"], 2, "(see streamrnn ctl stream --help)"),
         (["score", "nowhere.csv"], 1, "nowhere.csv: No such file"),
         (["score", "."], 1, "Is a directory"),
         (["score", "bed1.csv", "--columns", "hr,pulse"], 1, "no column 'pulse': it has time_s, hr, spo2"),

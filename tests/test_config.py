@@ -113,6 +113,13 @@ def test_who_can_be_reached_from_elsewhere(endpoint, exposed):
         ({"features": "hr,spo2", "n_in": 3}, "features names 2 channels and n_in is 3"),
         ({"model": "m.safetensors", "n_in": 3}, "n_in is for the adaptive model"),
         ({"model": "m.safetensors", "features": "hr"}, "features is for the adaptive model"),
+        ({"model": "m.safetensors", "hidden": 64}, "hidden is for the adaptive model"),
+        ({"model": "m.safetensors", "seed": 0}, "seed is for the adaptive model; the file 'm.safetensors' has its own"),
+        (
+            {"ingest": "tcp://127.0.0.1:7", "outputs": "@tcp://127.0.0.1:7"},
+            "ingest and outputs are both tcp://127.0.0.1:7; choose another endpoint with --outputs",
+        ),
+        ({"control": "tcp://127.0.0.1:5591"}, "outputs and control are both tcp://127.0.0.1:5591"),
     ],
 )
 def test_a_wrong_value_is_one_line_with_value_and_limit(flags, message):
@@ -120,6 +127,11 @@ def test_a_wrong_value_is_one_line_with_value_and_limit(flags, message):
         load_settings(**flags)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_endpoints_that_are_free_ports_or_connected_may_be_alike():
+    load_settings(ingest="tcp://127.0.0.1:*", outputs="tcp://127.0.0.1:*")
+    load_settings(ingest=">tcp://127.0.0.1:7", outputs=">tcp://127.0.0.1:7")
 
 
 def test_an_unknown_key_in_the_file_is_named(tmp_path):

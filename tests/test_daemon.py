@@ -228,6 +228,8 @@ def test_ctl_speaks_for_people_and_programs(daemon, publisher, subscriber, capsy
     assert f"capacity         {1000}" in ctl("info")[1]
     eventually(lambda: "ctl/1" in ctl("streams", "ctl/")[1], what="the list")
     assert [s["id"] for s in json.loads(ctl("streams", "ctl/", "--json")[1])] == ["ctl/1"]
+    assert ctl("streams", "nobody/")[1] == "no streams begin with nobody/\n"
+    assert json.loads(ctl("streams", "nobody/", "--json")[1]) == []
     assert json.loads(ctl("stream", "ctl/1", "--json")[1])["x"] == [[1.0, None]]
     assert ctl("stream", "ctl/1")[1].startswith("id            ctl/1")
     assert ctl("reset", "ctl/1")[0] == 0

@@ -76,10 +76,23 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if message is None:
             raise
         context = getattr(error, "ctx", None)
-        command = "streamrnn" if context is None else context.command_path
-        given = _given(getattr(error, "param", None), sys.argv[1:] if arguments is None else arguments)
+        words = sys.argv[1:] if arguments is None else arguments
+        command = _command(words) if context is None else context.command_path
+        given = _given(getattr(error, "param", None), words)
         return _fail(f"{_worded(message(), given)} (see {command} --help)".replace("\n", " "), 2)
     return status if isinstance(status, int) else 0
+
+
+def _command(words: Sequence[str]) -> str:
+    """The command that `words` name, for errors that do not know it: an option without its value."""
+    at, path = typer.main.get_command(app), ["streamrnn"]
+    for word in words:
+        known = getattr(at, "commands", {})
+        if word not in known:
+            break
+        at = known[word]
+        path.append(word)
+    return " ".join(path)
 
 
 def _given(option: object, arguments: Sequence[str]) -> str | None:

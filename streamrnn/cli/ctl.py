@@ -113,6 +113,8 @@ def streams(
     if json:
         _print(found, True)
         return
+    if not found:
+        print(f"no streams begin with {prefix}" if prefix else "no streams")
     for entry in found:
         print(f"{entry['id']:<32} n {entry['n']:<12} epoch {entry['epoch']}")
 

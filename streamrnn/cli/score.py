@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..feeds import STDIN, Layout, Recording, Row
-from .notice import COMPILING, patience, say_skipped
+from .notice import COMPILING, count, patience, say, say_skipped
 from .options import (
     ColumnsOption,
     DecimalCommaOption,
@@ -97,12 +97,17 @@ def score(
 
         admitted = _Admitted(tracked(recording.rows(), recording, "scoring"))
         batches = _batches(admitted, BATCH)
+        tally = _Tally()
         first = next(batches, None)  # what is wrong with the first row is said before anything is written
         with open_table(output, table_columns) as table, patience(COMPILING) as compiled:
             for rows in chain([] if first is None else [first], batches):
-                table.write(_scored(engine, rows))
+                scored = _scored(engine, rows)
+                table.write(scored)
+                tally.add(scored)
                 compiled()
         say_skipped(recording.skipped, recording.first_skipped)
+    if output is not None:
+        say(f"{output}: {tally}")
     if admitted.refused:
         print(
             f"streamrnn: {admitted.refused} rows went back in time and were left out, as the daemon would "
@@ -130,6 +135,25 @@ class _Admitted:
                     continue
                 self._last[row.stream] = row.t
             yield row
+
+
+class _Tally:
+    """What a table holds, for the line at its end."""
+
+    def __init__(self) -> None:
+        self._rows = self._flags = 0
+        self._flagged: dict[str, bool] = {}
+
+    def add(self, rows: Scored) -> None:
+        self._rows += len(rows.streams)
+        for stream, flag in zip(rows.streams, rows.flag.tolist(), strict=True):
+            self._flags += flag and not self._flagged.get(stream, False)
+            self._flagged[stream] = flag
+
+    def __str__(self) -> str:
+        return (
+            f"{count(self._rows, 'row')} of {count(len(self._flagged), 'stream')}, {count(self._flags, 'flag')} raised"
+        )
 
 
 def _batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:

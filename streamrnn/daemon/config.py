@@ -28,9 +28,10 @@ from ..wire.messages import Limits
 __all__ = ["ADAPTIVE", "Settings", "load_settings", "unknown_variables"]
 
 ADAPTIVE = "adaptive"
+"""The model that needs no file: it learns each stream as it runs."""
 
 MAX_BURST = 65_536
-"""The model that needs no file: it learns each stream as it runs."""
+"""Most messages in a burst, and the default for many threads."""
 
 _PREFIX = "STREAMRNN_"
 
@@ -137,10 +138,26 @@ class Settings(BaseSettings):
                 f"features names {len(self.features)} channels and n_in is {self.n_in}; give one, or make them agree"
             )
         if self.model != ADAPTIVE:
-            for name in ("features", "n_in"):
-                if name in self.model_fields_set and getattr(self, name):
-                    raise ConfigError(f"{name} is for the adaptive model; the file {self.model!r} has its own")
+            for name in ("features", "n_in", "hidden", "seed"):
+                if name in self.model_fields_set and getattr(self, name) not in ((), None):
+                    raise ConfigError(
+                        f"{name} is for the adaptive model; the file {self.model!r} has its own: leave it out"
+                    )
+        self._apart()
         return self
+
+    def _apart(self) -> None:
+        """Raise ConfigError where one address is to be bound twice: the system would blame another process."""
+        bound: dict[str, str] = {}
+        for role in ("ingest", "outputs", "control"):
+            for endpoint in self.endpoints(role):
+                if not endpoint.bind or endpoint.address.endswith(":*"):  # which takes a free port
+                    continue
+                other = bound.setdefault(endpoint.address, role)
+                if other != role:
+                    raise ConfigError(
+                        f"{other} and {role} are both {endpoint.address}; choose another endpoint with --{role}"
+                    )
 
     @property
     def width(self) -> int | None:

@@ -100,16 +100,18 @@ def ids_of(streams: Any) -> list[str]:
 
 
 def streams_of(streams: Streams) -> list[str] | npt.NDArray[np.int64]:
-    """Handles where an array of integers is given, else ids; BadId or StaleHandle for what is neither."""
-    by_handle = isinstance(streams, np.ndarray) and streams.dtype.kind in "iu"
-    return _handles(streams) if by_handle else ids_of(streams)
+    """Handles where an array of numbers is given, else ids; BadId or StaleHandle for what is neither."""
+    # Numbers that cannot be handles are told so; an empty array is of float64 unless said, and no ids either.
+    if isinstance(streams, np.ndarray) and streams.dtype.kind in (_NUMBERS if streams.size else "iu"):
+        return _handles(streams)
+    return ids_of(streams)
 
 
 def _handles(streams: Any) -> npt.NDArray[np.int64]:
-    """An array of integers as handles int64 (n,), or StaleHandle."""
+    """An array of numbers as handles int64 (n,), or StaleHandle."""
     if streams.ndim != 1:
         raise StaleHandle(f"handles have shape {streams.shape}; give (n,), one a sample")
-    if streams.dtype.itemsize != np.dtype(np.int64).itemsize:
+    if streams.dtype.kind not in "iu" or streams.dtype.itemsize != np.dtype(np.int64).itemsize:
         raise StaleHandle(
             f"handles have dtype {streams.dtype}, which cannot hold one; give the int64 array of engine.handles()"
         )

@@ -222,8 +222,8 @@ class Engine(Core):
         """Raise what `step_rows` refused."""
         if why == STALE_HANDLE:
             raise StaleHandle(
-                f"handle {handles[row]} at position {row} belongs to a stream that was evicted; "
-                "ask engine.handles() for a new one"
+                f"handle {handles[row]} at position {row} belongs to no stream of this engine: it was evicted, or "
+                "this never was a handle; ask engine.handles() for a new one"
             )
         if why == BACK:
             raise _back(row, t)

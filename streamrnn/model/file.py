@@ -93,6 +93,8 @@ def _header(path: Path, data: bytes) -> tuple[dict[str, dict[str, object]], int]
         raise ModelError(f"{path} is not a safetensors file: it has {len(data)} bytes, fewer than any")
     length = int.from_bytes(data[:_LENGTH], "little")
     body = _LENGTH + length
+    if body > len(data) and length > MAX_HEADER:
+        raise ModelError(f"{path} is not a safetensors file: it begins as text or another format does")
     if body > len(data):
         raise ModelError(
             f"{path} is truncated, or not a safetensors file: its header needs bytes {_LENGTH} to {body}; "
