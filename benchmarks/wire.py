@@ -7,7 +7,8 @@
 Three processes on the machine's cores: a source, a server and a sink that receives every answer (`plumbing.py`). The
 server is the daemon (LSTM-32, 8 inputs, one sample a message) on its compiled path, the daemon on the path over pyzmq,
 or a relay that receives and resends without looking, the floor. They take turns, round by round. First a daemon's
-outputs are compared with an engine's in this process, bit for bit; only then anything is timed.
+outputs are compared with an engine's in this process, bit for bit, and the relay's frames with what went in; only then
+anything is timed.
 
 Latency is the age of an answer when the sink has it, from the time at which its sample was due: a server that stalls is
 charged for all samples that were due meanwhile.
@@ -29,7 +30,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from plumbing import BEHIND, COUNT, RUNNING, SKIP, STOP, board, quantile
+import zmq
+from plumbing import BEHIND, COUNT, RUNNING, SKIP, STOP, board, bodies_of, quantile
 
 from streamrnn import Control, Engine, Model, Publisher, Subscriber
 from streamrnn.measure import Report
@@ -183,6 +185,27 @@ def check(folder: Path) -> None:
     )
 
 
+def check_relay(folder: Path) -> None:
+    """Stop where what comes out of the relay is not what went in, frame by frame."""
+    topics, bodies, _, _ = bodies_of(STREAMS, N_IN, 1)
+    server = Server(folder, "relay", "ipc")
+    try:
+        with zmq.Context() as context, context.socket(zmq.XPUB) as feed, context.socket(zmq.SUB) as sink:
+            feed.linger = 0
+            sink.rcvtimeo = feed.rcvtimeo = 20_000
+            sink.subscribe(b"")
+            sink.connect(server.where["outputs"])
+            feed.connect(server.where["ingest"])
+            feed.recv()  # the relay's subscription
+            time.sleep(0.2)  # for the sink's, which the relay does not tell
+            for frames in zip(topics, bodies, strict=True):
+                feed.send_multipart(frames)
+                if sink.recv_multipart() != list(frames):
+                    sys.exit("the relay does not resend what it receives; nothing was timed")
+    finally:
+        server.stop()
+
+
 def throughput(folder: Path, report: Report, rounds: int, seconds: float) -> float:
     """Answers a second that reach the sink; returns the compiled path's over ipc."""
     peak = 0.0
@@ -296,6 +319,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="srnn-") as name:
         folder, peak = Path(name), 0.0
         check(folder)
+        check_relay(folder)
         if {"throughput", "open", "soak"} & set(options.only):
             peak = throughput(folder, report, options.rounds, options.seconds)
         if "light" in options.only:
