@@ -270,6 +270,15 @@ def test_standard_input(tmp_path, packed):
     assert result.stdout.decode() == expected.stdout
 
 
+def test_what_was_written_is_said(tmp_path):
+    path = tmp_path / "a.csv"
+    still = [f"{i},{s},{97 - 60 * (s == 'b' and 100 <= i < 103)}" for i in range(150) for s in "ab"]
+    path.write_text("t,bed,spo2\n" + "\n".join(still) + "\n")
+    result = score(path, "--stream-column", "bed", "-o", tmp_path / "out.csv")
+    assert (result.returncode, result.stdout) == (0, "")
+    assert result.stderr == f"streamrnn: {tmp_path}/out.csv: 300 rows of 2 streams, 1 flag raised\n"
+
+
 def test_rows_left_out_are_said_and_a_condition_that_nothing_meets_is_an_error(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("t,x\n1,2\n2,fast\n3,4\n")
