@@ -65,6 +65,10 @@ def signature(name: str) -> tuple[types.Type, ...]:
     flat, wide = (types.Array(types.float32, d, "C") for d in (1, 2))
     if name == "readout.linear":
         return wide, rows, i64, flat, flat, wide, rows, i64, wide, i64
+    if name == "embed.embed":
+        return wide, rows, i64, flat, i64, wide, i64, i64
+    if name == "norm.layer_norm":
+        return wide, rows, i64, wide, i64, flat, flat, types.float32, i64
     more = (flat,) if name == "rnn.reservoir" else ()
     return (wide, rows, i64, wide, rows, i64, flat, flat, flat, *more, wide, i64)
 

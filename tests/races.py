@@ -37,8 +37,10 @@ class Watch:
     def touch(self, array: np.ndarray, index: Any, write: bool, shared: bool) -> None:
         thread = threading.current_thread()
         index = index if isinstance(index, tuple) else (index,)
-        if not isinstance(thread, kernel.BlockThread) or any(isinstance(i, slice) for i in index):
+        if not isinstance(thread, kernel.BlockThread):
             return
+        if len(index) < array.ndim or any(isinstance(i, slice) for i in index):
+            return  # a view, whose elements are watched when they are touched
         offset = sum(int(i) * stride for i, stride in zip(index, array.strides, strict=True))
         address = array.__array_interface__["data"][0] + offset
         block, who = thread.blockIdx.x, thread.thread_id

@@ -56,9 +56,9 @@ def test_no_two_threads_race_and_the_checker_would_find_them(simulated):
 def test_machine_code(name, capability):
     m = machine(name, capability)
     assert inexact(m.ptx) == []
-    assert ".f64" not in m.ptx
+    assert (".f64" in m.ptx) == (name == "norm.layer_norm")  # as on the CPU
     assert ".local" not in m.ptx  # sums are in registers
-    assert "fma.rn.f32" in m.ptx
+    assert ("fma.rn.f32" in m.ptx) == (name != "embed.embed")
     assert m.spills == 0
     assert m.registers <= 168
     assert m.shared <= 24 * 1024

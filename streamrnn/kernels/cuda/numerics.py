@@ -16,20 +16,20 @@ from streamrnn._cuda import SIMULATED
 from streamrnn._jit import kernel
 from streamrnn.kernels import gru, lstm, numerics, vector
 
-__all__ = ["LIMIT", "bounded", "cell", "exp32", "fma", "gated", "least", "most", "sigmoid32", "tanh32", "unit"]
+__all__ = ["LIMIT", "bounded", "cell", "exp32", "fma", "fma64", "gated", "least", "most", "sigmoid32", "tanh32", "unit"]
 
 LIMIT = numerics.LIMIT
 
 
-def shared(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of float32 numbers as kernels call it."""
+def shared(function: Callable[..., Any], kind: type[Any] = np.float32) -> Callable[..., Any]:
+    """A function of float32 numbers, or of such of another kind, as kernels call it."""
     if not SIMULATED:
         return function
 
-    def call(*args: np.float32) -> np.float32:
-        if not all(type(arg) is np.float32 for arg in args):
-            raise TypeError(f"{function.__name__} takes float32, not {[type(arg).__name__ for arg in args]}")
-        return np.float32(function(*args))
+    def call(*args: Any) -> Any:
+        if not all(type(arg) is kind for arg in args):
+            raise TypeError(f"{function.__name__} takes {kind.__name__}, not {[type(a).__name__ for a in args]}")
+        return kind(function(*args))
 
     return call
 
@@ -37,11 +37,14 @@ def shared(function: Callable[..., Any]) -> Callable[..., Any]:
 # The simulator cannot call an intrinsic, so each is a function here.
 
 
-@shared
 @kernel
-def fma(a, b, c):
-    """a b + c with a single rounding."""
+def _fma(a, b, c):
+    """a b + c with a single rounding, of float32 or of float64."""
     return vector.fma(a, b, c)
+
+
+fma = shared(_fma)
+fma64 = shared(_fma, np.float64)
 
 
 @shared
