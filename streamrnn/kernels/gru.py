@@ -18,13 +18,13 @@ from .numerics import sigmoid32, sigmoid_denominator, tanh_fraction
 from .product import COLUMN_0, STREAMS, Operand, accumulate, bias_row, nothing, padded
 from .vector import LANES, first16, fma
 
-__all__ = ["gru"]
+__all__ = ["gru", "unit"]
 
 _ONE = np.float32(1.0)
 
 
 @kernel
-def _unit(x, z, h):
+def unit(x, z, h):
     """(1 - z) tanh(x) + z h. With tanh = p / q and z = 1 / s it is (p (s - 1) + h q) / (q s): one division."""
     p, q = tanh_fraction(x)
     s = sigmoid_denominator(z)
@@ -66,8 +66,8 @@ def gru(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, z, n):
             zs = z[s]
             hs = state[rows[first + s], h : h + H]
             for j in range(0, whole, LANES):
-                store16(hs, j, _unit(load16(zs, j), load16(zs, 2 * H + j), load16(hs, j)))
+                store16(hs, j, unit(load16(zs, j), load16(zs, 2 * H + j), load16(hs, j)))
             if whole < H:
                 j = whole
                 old = load_some(hs, j, some, np.float32(0.0))
-                store_some(hs, j, some, _unit(load16(zs, j), load16(zs, 2 * H + j), old))
+                store_some(hs, j, some, unit(load16(zs, j), load16(zs, 2 * H + j), old))

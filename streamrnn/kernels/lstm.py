@@ -19,20 +19,20 @@ from .numerics import sigmoid_denominator, tanh_fraction
 from .product import COLUMN_0, STREAMS, Operand, accumulate, bias_row, padded
 from .vector import LANES, first16
 
-__all__ = ["lstm"]
+__all__ = ["cell", "gated", "lstm"]
 
 
 @kernel
-def _gated(gate, x):
+def gated(gate, x):
     """sigmoid(gate) tanh(x), with one division."""
     p, q = tanh_fraction(x)
     return p / (q * sigmoid_denominator(gate))
 
 
 @kernel
-def _cell(i, f, g, c):
+def cell(i, f, g, c):
     """sigmoid(f) c + sigmoid(i) tanh(g)."""
-    return c / sigmoid_denominator(f) + _gated(i, g)
+    return c / sigmoid_denominator(f) + gated(i, g)
 
 
 @fused
@@ -55,17 +55,17 @@ def lstm(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, z, n):
             zs = z[s]
             cs = state[rows[first + s], h + H : h + 2 * H]
             for j in range(0, whole, LANES):
-                store16(cs, j, _cell(load16(zs, j), load16(zs, H + j), load16(zs, 2 * H + j), load16(cs, j)))
+                store16(cs, j, cell(load16(zs, j), load16(zs, H + j), load16(zs, 2 * H + j), load16(cs, j)))
             if whole < H:
                 j = whole
                 c = load_some(cs, j, some, zero)
-                store_some(cs, j, some, _cell(load16(zs, j), load16(zs, H + j), load16(zs, 2 * H + j), c))
+                store_some(cs, j, some, cell(load16(zs, j), load16(zs, H + j), load16(zs, 2 * H + j), c))
         for s in range(m):
             zs = z[s]
             hs = state[rows[first + s], h : h + H]
             cs = state[rows[first + s], h + H : h + 2 * H]
             for j in range(0, whole, LANES):
-                store16(hs, j, _gated(load16(zs, 3 * H + j), load16(cs, j)))
+                store16(hs, j, gated(load16(zs, 3 * H + j), load16(cs, j)))
             if whole < H:
                 j = whole
-                store_some(hs, j, some, _gated(load16(zs, 3 * H + j), load_some(cs, j, some, zero)))
+                store_some(hs, j, some, gated(load16(zs, 3 * H + j), load_some(cs, j, some, zero)))

@@ -183,9 +183,22 @@ def emit_fma(builder, a, b, c):  # type: ignore[no-untyped-def]
     )
 
 
+def _integers(kind):  # type: ignore[no-untyped-def]
+    """The type of integers as wide as a float or vector of floats, the mask of all bits but the sign, and the sign."""
+    element = kind.element if isinstance(kind, ir.VectorType) else kind
+    width = {_FLOAT: 32, _DOUBLE: 64}[element]
+    size, sign = (1 << width - 1) - 1, 1 << width - 1
+    whole = ir.IntType(width)
+    if not isinstance(kind, ir.VectorType):
+        return whole, whole(size), whole(sign)
+    whole = ir.VectorType(whole, kind.count)
+    return whole, ir.Constant(whole, [size] * kind.count), ir.Constant(whole, [sign] * kind.count)
+
+
+# By their bits and not by llvm.fabs and llvm.copysign, which NVVM does not know; a CPU's instructions are the same.
 def _emit_size(builder, a):  # type: ignore[no-untyped-def]
-    kind = ir.FunctionType(a.type, [a.type])
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.fabs.{type_name(a.type)}"), [a])
+    whole, size, _ = _integers(a.type)
+    return builder.bitcast(builder.and_(builder.bitcast(a, whole), size), a.type)
 
 
 def _emit_select_less(builder, a, b, yes, no):  # type: ignore[no-untyped-def]
@@ -200,10 +213,9 @@ def _emit_scaled(builder, m, t):  # type: ignore[no-untyped-def]
 
 
 def _emit_with_sign(builder, a, b):  # type: ignore[no-untyped-def]
-    kind = ir.FunctionType(a.type, [a.type] * 2)
-    return builder.call(
-        cgutils.get_or_insert_function(builder.module, kind, f"llvm.copysign.{type_name(a.type)}"), [a, b]
-    )
+    whole, size, sign = _integers(a.type)
+    joined = builder.or_(builder.and_(builder.bitcast(a, whole), size), builder.and_(builder.bitcast(b, whole), sign))
+    return builder.bitcast(joined, a.type)
 
 
 fma = _operation(3, emit_fma)

@@ -1,0 +1,1 @@
+"""The twins of `kernels` on a GPU: same file names, same function names, same argument order, same bits."""

@@ -1,0 +1,107 @@
+"""What the GPU kernels become: PTX and machine code, without a GPU.
+
+python tests/assembled.py      prints a table of registers, shared memory, spills and occupancy
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from numba import types
+from twins import KERNELS, twin
+
+from streamrnn._cuda import assembly
+from streamrnn.kernels.cuda.product import LAUNCH, THREADS
+
+CAPABILITIES = ((8, 0), (9, 0))
+
+# Of a multiprocessor of both: registers, warps and blocks; shared memory in KiB, of which each block takes one more.
+REGISTERS, WARPS, BLOCKS = 65536, 64, 32
+SHARED = {(8, 0): 164, (9, 0): 228}
+_UNIT = 256  # registers are given to a warp in so many
+_RESERVED = 1024
+
+
+class Machine(NamedTuple):
+    """A kernel for one compute capability: bytes of spills and of shared memory a block, registers a thread."""
+
+    ptx: str
+    registers: int
+    spills: int
+    shared: int
+    capability: tuple[int, int]
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks a multiprocessor holds at once."""
+        warps = THREADS // 32
+        a_warp = -(-self.registers * 32 // _UNIT) * _UNIT
+        by_registers = REGISTERS // (a_warp * warps)
+        by_shared = SHARED[self.capability] * 1024 // (self.shared + _RESERVED)
+        return min(by_registers, by_shared, WARPS // warps, BLOCKS)
+
+    @property
+    def occupancy(self) -> float:
+        """Warps that a multiprocessor holds, of those that it could."""
+        return self.blocks * (THREADS // 32) / WARPS
+
+
+def ptxas() -> Path | None:
+    """NVIDIA's assembler, from the wheel nvidia-cuda-nvcc."""
+    try:
+        import nvidia
+    except ImportError:
+        return None
+    return next((p for root in nvidia.__path__ for p in Path(root).glob("*/bin/ptxas")), None)
+
+
+def signature(name: str) -> tuple[types.Type, ...]:
+    """The types of a kernel's arguments."""
+    i64, rows = types.int64, types.Array(types.int64, 1, "C")
+    flat, wide = (types.Array(types.float32, d, "C") for d in (1, 2))
+    if name == "readout.linear":
+        return wide, rows, i64, flat, flat, wide, rows, i64, wide, i64
+    if name == "embed.embed":
+        return wide, rows, i64, flat, i64, wide, i64, i64
+    if name == "norm.layer_norm":
+        return wide, rows, i64, wide, i64, flat, flat, types.float32, i64
+    more = (flat,) if name == "rnn.reservoir" else ()
+    return (wide, rows, i64, wide, rows, i64, flat, flat, flat, *more, wide, i64)
+
+
+@cache
+def machine(name: str, capability: tuple[int, int]) -> Machine:
+    """A kernel compiled and assembled; RuntimeError where the assembler refuses it."""
+    ptx = assembly(twin(name), signature(name), capability, LAUNCH)
+    command = [str(ptxas()), "-v", "-arch", "sm_{}{}".format(*capability), "-o", "/dev/null", "-"]
+    done = subprocess.run(command, input=ptx, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    if done.returncode:
+        raise RuntimeError(f"ptxas refuses {name}: {said}")
+
+    def number(pattern: str) -> int:
+        return sum(map(int, re.findall(pattern, said)))
+
+    spills = number(r"(\d+) bytes spill (?:stores|loads)") + number(r"(\d+) bytes stack frame")
+    return Machine(ptx, number(r"Used (\d+) registers"), spills, number(r"(\d+) bytes smem"), capability)
+
+
+def table() -> str:
+    lines = [
+        "| kernel | sm | registers | shared, KiB | spills | blocks an SM | occupancy |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in KERNELS:
+        for capability in CAPABILITIES:
+            m = machine(name, capability)
+            sizes = f"{m.registers} | {m.shared / 1024:.0f} | {m.spills} | {m.blocks} | {m.occupancy:.0%}"
+            lines.append("| {} | {}{} | {} |".format(name, *capability, sizes))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())

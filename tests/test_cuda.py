@@ -1,0 +1,83 @@
+"""The GPU's kernels without a GPU: the CPU's bits in the simulator, no data race, and what is in their machine code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba.cuda", reason="this Numba has no CUDA target; pip install 'streamrnn[cuda]'")
+
+import twins
+from assembled import CAPABILITIES, machine, ptxas, signature
+
+from streamrnn._cuda import SIMULATED, assembly, inexact
+from streamrnn.kernels.cuda.product import LAUNCH
+
+compiler = pytest.mark.skipif(
+    ptxas() is None or SIMULATED, reason="no wheels that compile for a GPU; pip install 'streamrnn[cuda]'"
+)
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """Every case and the races, from a process of its own: the simulator takes the place of the CUDA target."""
+    out = tmp_path_factory.mktemp("cuda") / "out.npz"
+    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
+    program = Path(__file__).with_name("twins.py")
+    subprocess.run([sys.executable, str(program), str(out)], env=environment, check=True, timeout=240)
+    with np.load(out) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+@pytest.mark.parametrize("case", twins.CASES, ids=lambda case: "-".join(map(str, case)))
+def test_the_simulator_gives_the_cpus_bits(simulated, case):
+    expected = twins.on_cpu(case)
+    assert np.isfinite(expected).all()
+    assert not np.array_equal(expected, twins.written(case, twins.arguments(case, 1)))  # something is computed
+    assert simulated[str(twins.CASES.index(case))].tobytes() == expected.tobytes()
+
+
+def test_no_two_threads_race_and_the_checker_would_find_them(simulated):
+    races = json.loads(str(simulated["races"]))
+    assert races.pop("racy") > 0
+    assert set(races) == {"mended", *twins.KERNELS}
+    assert not any(races.values())
+
+
+@compiler
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("name", twins.KERNELS)
+def test_machine_code(name, capability):
+    m = machine(name, capability)
+    assert inexact(m.ptx) == []
+    assert (".f64" in m.ptx) == (name == "norm.layer_norm")  # as on the CPU
+    assert ".local" not in m.ptx  # sums are in registers
+    assert ("fma.rn.f32" in m.ptx) == (name != "embed.embed")
+    assert m.spills == 0
+    assert m.registers <= 168
+    assert m.shared <= 24 * 1024
+    assert m.blocks >= LAUNCH[1]
+
+
+@compiler
+def test_products_would_be_fused_with_sums_if_nobody_asked(monkeypatch):
+    from contextlib import nullcontext
+
+    import streamrnn._cuda
+
+    monkeypatch.setattr(streamrnn._cuda, "exact", nullcontext)
+    ptx = assembly(twins.twin("lstm.lstm"), signature("lstm.lstm"), (9, 0), LAUNCH)
+    assert {"add.f32", "mul.f32"} <= set(inexact(ptx))
+
+
+def test_what_rounds_otherwise_is_seen():
+    exact = "add.rn.f32 %f1, %f2; fma.rn.f32; div.rn.f32; rcp.rn.f32; mul.wide.s32; add.s64; max.f32; sub.rn.f64;"
+    assert inexact(exact) == []
+    for name in ("mul.f32", "add.ftz.f32", "div.approx.f32", "div.full.f32", "ex2.approx.f32", "fma.rz.f32", "sub.f64"):
+        assert inexact(f"  {name} %f1, %f2;"), name
