@@ -16,6 +16,7 @@ from recordings import echoes, waves
 from streamrnn import Engine, Model
 from streamrnn.errors import ConfigError
 from streamrnn.train import Recording, Settings, fit
+from streamrnn.train.calibrate import Rate, alarms, calibrate
 from streamrnn.train.losses import Loss
 from streamrnn.train.measures import auroc, measure
 
@@ -220,6 +221,26 @@ def test_it_stops_early_where_nothing_gets_better():
     (seed,) = fitted.report["seeds"]
     assert seed["epochs"] < 100
     assert seed["ended"] == "no better for 3 epochs"
+
+
+def test_a_rate_that_no_threshold_reaches_is_said_and_flags_may_still_clear():
+    """Down at 0.001 a flag stays up, which is one alarm: few alarms there are no reason to go there."""
+    model = Model.builtin("vitals")
+    rng = np.random.default_rng(4)
+    walk = np.cumsum(rng.normal(size=(3, 600, 4)) * [0.4, 0.4, 0.1, 0.05], 1)
+    x = walk + np.array([80.0, 80.0, 16.0, 97.0])
+    bay = [Recording(f"s{i}", np.round(v).astype(np.float32)) for i, v in enumerate(x)]
+    _, found = calibrate(model, Rate(500.0, "k"), bay, [])
+    assert not found["reached"]
+    most = found["validation"]["alarms"]
+    for times in (2.0, 4.0, 8.0):
+        there = {**model.spec.detector, "threshold": times * found["threshold"]}
+        assert alarms(Model(replace(model.spec, detector=there), model.arrays), bay) < most
+    assert found["threshold"] > 1e-3
+    _, tighter = calibrate(model, Rate(1.0, "k"), bay, [])
+    assert tighter["reached"]
+    assert tighter["validation"]["alarms"] <= 1.8
+    assert tighter["threshold"] > found["threshold"]
 
 
 def test_a_threshold_for_stated_false_alarms():

@@ -98,6 +98,8 @@ def _shown(value: Any) -> str:
 
 def _tell_alarms(found: dict[str, Any]) -> None:
     print(f"threshold {found['threshold']:g} for {found['stated']:g} false alarms {found['per']}:")
+    if not found["reached"]:
+        print("  no threshold raises as many on validation data; this is the highest that raises the most")
     for part, name in (("validation", "validation"), ("test", "test"), ("test_at_default", "test, threshold 1")):
         facts = found[part]
         if facts:
