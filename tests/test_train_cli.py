@@ -45,6 +45,17 @@ def need_torch():
     pytest.importorskip("torch", reason="PyTorch is not installed (extra train)").set_num_threads(1)
 
 
+@pytest.mark.parametrize("part", ["--validation", "--test"])
+def test_a_file_is_not_learned_from_and_judged_by(bed, capsys, tmp_path, part):
+    need_torch()
+    (tmp_path / "link.csv").symlink_to(bed)
+    for path in (bed, tmp_path / "link.csv"):
+        status, _, said = trained(capsys, bed, "-o", tmp_path / "m.safetensors", part, path, *QUICK)
+        assert status == 2
+        assert f"{path} is given twice" in said
+    assert not (tmp_path / "m.safetensors").exists()
+
+
 def test_a_file_becomes_a_model_that_other_commands_take(bed, capsys, tmp_path):
     need_torch()
     out = tmp_path / "m.safetensors"

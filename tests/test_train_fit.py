@@ -243,6 +243,16 @@ def test_a_rate_that_no_threshold_reaches_is_said_and_flags_may_still_clear():
     assert tighter["threshold"] > found["threshold"]
 
 
+def test_recordings_in_two_parts_are_named():
+    every = waves()
+    fitted = fit(every[:4], replace(SMALL, epochs=1), validation=every[3:5], test=every[5:])
+    assert "stream 's3' of the validation data holds the same samples as one of the training data" in " ".join(
+        fitted.report["notes"]
+    )
+    apart = fit(every[:3], replace(SMALL, epochs=1), validation=every[3:4], test=every[4:])
+    assert not any("same samples" in note for note in apart.report["notes"])
+
+
 def test_a_threshold_for_stated_false_alarms():
     recordings = waves(streams=6, length=1500)
     fitted = fit(recordings, replace(SMALL, epochs=2, false_alarms="4/h", parts=(0.3, 0.4, 0.3)))

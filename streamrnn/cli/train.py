@@ -223,6 +223,7 @@ def _train(o: dict[str, Any]) -> int:
     if output is None and o["diagnose"] is None:
         raise ConfigError("say where the model goes, as in -o model.safetensors")
     inputs = [*files, *(o["validation"] or []), *(o["test"] or [])]
+    _check_apart(inputs)
     if output is not None:
         check_output(output, inputs, o["force"] or o["resume"], (".safetensors",))
     if o["diagnose"] is not None:
@@ -239,6 +240,19 @@ def _train(o: dict[str, Any]) -> int:
     if output is None:
         return 0
     return _fit(recordings, settings, o, names)
+
+
+def _check_apart(inputs: list[Path]) -> None:
+    """ConfigError for a file that is given twice, say to train and to test: what was learned by heart proves little."""
+    seen: set[Path] = set()
+    for path in inputs:
+        whole = path.resolve()
+        if whole in seen:
+            raise ConfigError(
+                f"{path} is given twice; each recording belongs to one of training, --validation and --test, or the "
+                "figures would be of what was learned by heart: leave it out of all but one"
+            )
+        seen.add(whole)
 
 
 def _read(files: list[Path], o: dict[str, Any], like: Names | None = None) -> tuple[list[Recording], Names]:

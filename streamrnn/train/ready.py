@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def make_ready(
                 f"{what} data has {found} samples with {wanting}; at least {LEAST[what]} are needed: give more "
                 f"recordings, or another split (--split, --parts)"
             )
-    notes = [*_notes(every, settings), *_unseen(parts, settings, n_targets)]
+    notes = [*_notes(every, settings), *_unseen(parts, settings, n_targets), *_shared(parts)]
     return Ready(parts, train, held_out, inputs, targets, spec, notes)
 
 
@@ -198,6 +199,23 @@ def _unseen(parts: Split, settings: Settings, n: int) -> list[str]:
                 f"{what} data has no {', '.join(names)}: it says nothing of how they are told apart; split otherwise "
                 "(--split, --parts)"
             )
+    return notes
+
+
+def _shared(parts: Split) -> list[str]:
+    """Recordings by which nothing is judged, since another part holds the very same samples."""
+    notes = []
+    seen: dict[bytes, str] = {}
+    for what, recordings in (("training", parts.train), ("validation", parts.validation), ("test", parts.test)):
+        own = {sha256(r.x.tobytes()).digest(): r.stream for r in recordings}
+        for found, stream in own.items():
+            if found in seen:
+                notes.append(
+                    f"stream {stream!r} of the {what} data holds the same samples as one of the {seen[found]} data: "
+                    "figures of it say nothing of other streams; leave it out of one of them"
+                )
+            else:
+                seen[found] = what
     return notes
 
 
