@@ -234,7 +234,14 @@ class Loose(nn.Module):
         (lambda: Wrapped(nn.LSTM(3, 4), nn.BatchNorm1d(4)).state_dict(), "batch normalisation"),
         (lambda: Wrapped(nn.LSTM(3, 4), nn.Softmax(dim=1)), "dimension 1"),
         (lambda: {"weight_ih_l0": torch.ones(4, 3)}, "lacks weight_hh"),
-        (lambda: {**nn.LSTM(3, 4).state_dict(), "extra": torch.ones(3)}, "'network.extra'|extra"),
+        (lambda: {**nn.LSTM(3, 4).state_dict(), "extra": torch.ones(3)}, "tensor 'extra' does not belong"),
+        (
+            lambda: {
+                **{f"module.a.{k}": v for k, v in nn.GRU(3, 4).state_dict().items()},
+                "module.extra": torch.ones(3),
+            },
+            "tensors 'module.extra' belong to no layer",
+        ),
         (lambda: {**nn.LSTM(3, 4).state_dict(), "fc.odd": torch.ones(3)}, "'fc.odd'"),
         (lambda: {k: v.int() for k, v in nn.LSTM(3, 4).state_dict().items()}, "int32"),
         (lambda: {"weight_ih_l0": torch.ones(8, 3), "weight_hh_l0": torch.ones(8, 4)}, "no RNN, GRU or LSTM"),

@@ -27,6 +27,7 @@ def blocks_of_state(tensors: Mapping[str, Array], nonlinearity: str | None) -> t
     `nonlinearity` "tanh" or "relu" is that of Elman networks, which a state dict does not say.
     """
     groups: dict[str, dict[str, Array]] = {}
+    spelled: dict[str, dict[str, str]] = {}
     for full, array in tensors.items():
         name = _short(full)
         matched = _RECURRENT.match(name)
@@ -36,9 +37,13 @@ def blocks_of_state(tensors: Mapping[str, Array], nonlinearity: str | None) -> t
                 "train one that runs forwards only"
             )
         owner, leaf = (matched["name"] or "", name) if matched else name.rpartition(".")[::2]
-        groups.setdefault(owner, {})[name[len(owner) + 1 :] if owner else leaf] = array
+        member = name[len(owner) + 1 :] if owner else leaf
+        groups.setdefault(owner, {})[member] = array
+        spelled.setdefault(owner, {})[member] = full
     notes: list[str] = []
-    blocks = [_block(owner or "network", members, nonlinearity, notes) for owner, members in groups.items()]
+    blocks = [
+        _block(owner or "network", members, spelled[owner], nonlinearity, notes) for owner, members in groups.items()
+    ]
     return blocks, notes
 
 
@@ -48,14 +53,17 @@ def _short(name: str) -> str:
     return name
 
 
-def _block(owner: str, members: dict[str, Array], nonlinearity: str | None, notes: list[str]) -> Block:
+def _block(
+    owner: str, members: dict[str, Array], spelled: dict[str, str], nonlinearity: str | None, notes: list[str]
+) -> Block:
+    """The layer or layers of one module; `spelled` are the members' names in the source, for what is refused."""
     if any(_RECURRENT.match(name) for name in members):
-        return Block(owner, tuple(_layers(owner, members, nonlinearity, notes)))
+        return Block(owner, tuple(_layers(owner, members, spelled, nonlinearity, notes)))
     strange = sorted(set(members) - {"weight", "bias"})
     if "running_mean" in members:
         raise SourceError(f"{owner} is a batch normalisation; fold it into the layer before it, or use a LayerNorm")
     if strange or "weight" not in members:
-        names = each([f"{owner}.{name}" for name in strange or members])
+        names = each([spelled[name] for name in strange or members])
         raise SourceError(
             f"tensors {names} belong to no layer that is known: recurrent layers and cells, Linear, LayerNorm. "
             "Leave them out, or export the network to ONNX"
@@ -66,7 +74,7 @@ def _block(owner: str, members: dict[str, Array], nonlinearity: str | None, note
         return Block(owner, (norm(owner, weight.size, weight, bias, 1e-5),))
     if weight.ndim != 2:
         raise SourceError(
-            f"tensor '{owner}.weight' has {weight.ndim} dimensions; no convolutions or other kinds are read"
+            f"tensor {spelled['weight']!r} has {weight.ndim} dimensions; no convolutions or other kinds are read"
         )
     if bias is None and "emb" in owner.rpartition(".")[2].lower():
         notes.append(f"{owner} is taken as an embedding, by its name; a state dict does not say it")
@@ -74,13 +82,15 @@ def _block(owner: str, members: dict[str, Array], nonlinearity: str | None, note
     return Block(owner, (dense(owner, weight, bias),))
 
 
-def _layers(owner: str, members: dict[str, Array], nonlinearity: str | None, notes: list[str]) -> list[Part]:
+def _layers(
+    owner: str, members: dict[str, Array], spelled: dict[str, str], nonlinearity: str | None, notes: list[str]
+) -> list[Part]:
     """The layers of one recurrent module, or the one cell."""
     by_layer: dict[int, dict[str, Array]] = {}
     for name, array in members.items():
         matched = _RECURRENT.match(name)
         if matched is None:
-            raise SourceError(f"tensor '{owner}.{name}' does not belong to a recurrent layer")
+            raise SourceError(f"tensor {spelled[name]!r} does not belong to a recurrent layer")
         by_layer.setdefault(int(matched["layer"] or 0), {})[f"{matched['what']}_{matched['which']}"] = array
     if sorted(by_layer) != list(range(len(by_layer))):
         raise SourceError(f"{owner} has layers {sorted(by_layer)}; one between them is missing")
