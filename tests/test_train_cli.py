@@ -56,6 +56,14 @@ def test_a_file_is_not_learned_from_and_judged_by(bed, capsys, tmp_path, part):
     assert not (tmp_path / "m.safetensors").exists()
 
 
+def test_a_work_folder_that_cannot_be_is_refused_before_training(bed, capsys, tmp_path):
+    need_torch()
+    (tmp_path / "file").write_text("")
+    status, _, said = trained(capsys, bed, "-o", tmp_path / "m.safetensors", "--work", tmp_path / "file" / "w", *QUICK)
+    assert status == 2
+    assert "cannot be written (Not a directory); name another folder" in said
+
+
 def test_a_file_becomes_a_model_that_other_commands_take(bed, capsys, tmp_path):
     need_torch()
     out = tmp_path / "m.safetensors"

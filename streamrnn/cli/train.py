@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -224,6 +225,8 @@ def _train(o: dict[str, Any]) -> int:
         raise ConfigError("say where the model goes, as in -o model.safetensors")
     inputs = [*files, *(o["validation"] or []), *(o["test"] or [])]
     _check_apart(inputs)
+    if o["work"] is not None:
+        _check_folder(o["work"])
     if output is not None:
         check_output(output, inputs, o["force"] or o["resume"], (".safetensors",))
     if o["diagnose"] is not None:
@@ -240,6 +243,16 @@ def _train(o: dict[str, Any]) -> int:
     if output is None:
         return 0
     return _fit(recordings, settings, o, names)
+
+
+def _check_folder(folder: Path) -> None:
+    """ConfigError where checkpoints could not be written: hours of training would end in that."""
+    above = next(p for p in (folder.resolve(), *folder.resolve().parents) if p.exists())
+    try:
+        with TemporaryDirectory(prefix=".streamrnn-", dir=above):
+            pass
+    except OSError as error:
+        raise ConfigError(f"--work {folder} cannot be written ({error.strerror}); name another folder") from None
 
 
 def _check_apart(inputs: list[Path]) -> None:

@@ -299,7 +299,9 @@ class _Table:
         self._underscore = False
         for i, value in zip(self._at, x, strict=True):
             if not -LARGEST < value < LARGEST and not math.isnan(value):
-                raise self._bad(i, f"{cells[i]!r} is beyond float32, whose largest number is 3.4e38")
+                raise self._bad(
+                    i, f"{cells[i]!r} is beyond float32, whose largest is 3.4e38; leave it empty if missing"
+                )
             if self._tokens and not (0 <= value < self._tokens and value == int(value)):
                 raise self._bad(i, f"{cells[i]!r} is no token: they are whole numbers from 0 to {self._tokens - 1}")
         stream = self._stream

@@ -53,9 +53,9 @@ def _npz(path: Path) -> dict[str, Column]:
     try:
         with np.load(path, allow_pickle=False) as file:
             held = {name: file[name] for name in file.files}
-    except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+    except (ValueError, zipfile.BadZipFile, EOFError, KeyError):  # NumPy's words advise to unpickle
         raise Malformed(
-            f"{path} is no npz file of plain arrays, or it is damaged ({error}): save numbers and text, no objects"
+            f"{path} is no npz file of plain arrays, or it is damaged; write one with np.savez, of numbers and text"
         ) from None
     out: dict[str, Column] = {}
     x = held.pop("x", None)
@@ -93,7 +93,8 @@ def numbers(path: Path, columns: Mapping[str, Column], name: str) -> npt.NDArray
     if len(wrong):
         i = int(wrong[0])
         raise Malformed(
-            f"{path}: column {name!r}, row {i}: {column[i]!r} is infinite in float32, whose largest number is 3.4e38"
+            f"{path}: column {name!r}, row {i}: {column[i]!r} is infinite in float32, whose largest number is 3.4e38; "
+            "write NaN where a value is missing"
         )
     return out
 
