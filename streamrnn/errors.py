@@ -18,6 +18,7 @@
     ├── ConfigError           bad_config       an option is wrong or contradicts another
     ├── BadRequest            bad_request      a control request is wrong
     ├── NotInstalled          not_installed    a requirement is missing (also an ImportError)
+    ├── DeviceError           device_error     a GPU cannot be had, or failed (also a RuntimeError)
     └── Timeout               timeout          nobody answered in time
 
 A code never changes its meaning; new kinds may be added.
@@ -32,6 +33,7 @@ __all__ = [
     "BadToken",
     "BadTopic",
     "ConfigError",
+    "DeviceError",
     "InputError",
     "Malformed",
     "ModelError",
@@ -126,6 +128,12 @@ class BadRequest(StreamRNNError, ValueError):
 
 class Timeout(StreamRNNError, TimeoutError):
     code = "timeout"
+
+
+class DeviceError(StreamRNNError, RuntimeError):
+    """A GPU that was asked for cannot be had, or one that was used failed: then no answer of that call may be used."""
+
+    code = "device_error"
 
 
 class NotInstalled(StreamRNNError, ImportError):
