@@ -16,7 +16,7 @@ from typing import Any
 
 from numba import config, cuda
 
-__all__ = ["SIMULATED", "assembly", "block_function", "cuda", "exact", "inexact", "launched"]
+__all__ = ["SIMULATED", "assembly", "block_function", "cuda", "exact", "inexact", "launched", "machine_code"]
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 """Whether kernels run in Numba's simulator: on the CPU, each thread of a block a thread of Python."""
@@ -65,6 +65,11 @@ def launched(function: Any, bounds: tuple[int, int]) -> Any:
     `bounds`: threads of a block, and blocks that are to fit a multiprocessor.
     """
     return cuda.jit(_python(function)) if SIMULATED else cuda.jit(_python(function), launch_bounds=bounds)
+
+
+def machine_code(kernel: Any) -> str:
+    """The PTX of what a launched kernel was compiled to; empty in the simulator."""
+    return "" if SIMULATED else "\n".join(kernel.inspect_asm().values())
 
 
 def assembly(function: Any, signature: tuple[Any, ...], capability: tuple[int, int], bounds: tuple[int, int]) -> str:

@@ -123,7 +123,13 @@ def test_the_memory_that_is_left_is_asked_for_within_a_context_that_is_let_go():
 def test_where_no_gpu_can_be_used_each_thing_that_was_looked_for_is_named(load, why):
     found = look(load)
     assert found.refusal.startswith(why)
-    for name in ("numba-cuda (0.30.4)", "nvidia-nvvm (not installed)", LIBRARY, "a driver for CUDA 13.0", "7.5 or newer ("):
+    for name in (
+        "numba-cuda (0.30.4)",
+        "nvidia-nvvm (not installed)",
+        LIBRARY,
+        "a driver for CUDA 13.0",
+        "7.5 or newer (",
+    ):
         assert name in found.refusal
     assert "\n" not in found.refusal
     with pytest.raises(DeviceError) as caught:
@@ -137,7 +143,9 @@ def test_where_no_gpu_can_be_used_each_thing_that_was_looked_for_is_named(load, 
 def test_a_driver_without_numba_s_target_does_not_do(monkeypatch):
     monkeypatch.setattr(gpus, "_installed", lambda package: None)
     found = look(lambda _: driver(H100))
-    assert found.refusal.startswith("numba-cuda is not installed: pip install 'streamrnn[cuda]'; looked for numba-cuda (")
+    assert found.refusal.startswith(
+        "numba-cuda is not installed: pip install 'streamrnn[cuda]'; looked for numba-cuda ("
+    )
     assert "NVIDIA H100 80GB HBM3: 9.0" in found.refusal
 
 

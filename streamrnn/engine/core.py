@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections import deque
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from streamrnn.burst import Burst, Results
-from streamrnn.errors import ConfigError, ModelError
+from streamrnn.errors import ConfigError, DeviceError, ModelError
+from streamrnn.gpus import choose
 from streamrnn.ids import MAX_ID
 from streamrnn.model import Model
 
@@ -18,13 +20,19 @@ from . import admission
 from .admission import EVENT_ROOM, Arrivals, new_events
 from .advance import advance, advance_shard, clear_row
 from .crew import Crew
+from .cuda.waves import passed_over
 from .frame import Answers, Marks, Rows, bind, bind_arrivals, new_frame
 from .ingest import SHARED, WIDER, admit_one, ingest, ingest_rows
 from .outputs import Event
-from .program import Work, build_program, make_layout, new_slab, new_work
+from .program import Slab, Work, build_program, make_layout, new_slab, new_work
 from .table import GENERATION, LAST_EPOCH, lookup, new_table
 
+if TYPE_CHECKING:
+    from .cuda.device import Device
+
 __all__ = ["Core", "Spare"]
+
+_log = logging.getLogger("streamrnn")
 
 _EVENTS: dict[int, tuple[str, str]] = {
     int(admission.CREATED): ("created", ""),
@@ -66,6 +74,7 @@ class Core:
         ring: int = 16,
         epoch: int = 0,
         threads: int = 1,
+        device: str = "cpu",
     ) -> None:
         if not isinstance(model, Model):
             raise ModelError(f"model is {model!r:.60}; give a Model, as from Model.adaptive(n_in) or Model.load(path)")
@@ -81,11 +90,13 @@ class Core:
         self.ttl = 0 if idle_ttl is None else int(idle_ttl * 1e9)
         self._layout = make_layout(model.spec)
         self._program = build_program(model, ring)
-        self._slab = new_slab(model, capacity, ring)
         self._work = new_work(model)
         self.threads = threads
+        self._device = self._open(device)
+        self.device = "cpu" if self._device is None else "cuda"
         self._crew = Crew(threads) if threads > 1 else None
-        self.share_from = SHARE * threads if threads > 1 else 0
+        # Whatever is admitted for a GPU comes to Python, which has the way to it.
+        self.share_from = 1 if self._device is not None else SHARE * threads if threads > 1 else 0
         self._other_work = [new_work(model) for _ in range(threads - 1)]
         self._table = new_table(capacity, secrets.randbits(64))
         self._table.head[LAST_EPOCH] = epoch
@@ -158,11 +169,14 @@ class Core:
                 return row
 
     def share(self, burst: Burst, results: Results, start: int, stop: int) -> None:
-        """Step rows of a burst that compiled code has admitted on all threads."""
+        """Step rows of a burst that compiled code has admitted, on all threads or on the GPU."""
         self._bind_burst(burst, results)
         self._share(start, stop)
 
     def _share(self, start: int, stop: int) -> None:
+        if self._device is not None:
+            self._device.step(self._frame, start, stop)
+            return
         assert self._crew is not None
         mark, n = self._marks.mark, self.threads
         if not self._crew.pays():
@@ -192,7 +206,7 @@ class Core:
         self._one_frame = self._new_frame(self._work, rows_of(self._single, self._one), answers_of(self._one))
 
     def _new_frame(self, work: Work, *more: tuple[npt.NDArray[np.generic], ...]) -> npt.NDArray[np.int64]:
-        entries = (advance.address, ingest.address)
+        entries = ((advance if self._device is None else passed_over).address, ingest.address)
         own = (self._program, self._slab, self._table, work, self._marks, self._events)
         return new_frame(entries, *own, *more)
 
@@ -238,8 +252,59 @@ class Core:
         burst.add(stream, np.zeros(self.n_in, np.float32))
         self._bind_burst(burst, results)
         slot = int(admit_one(self._frame, now))
-        clear_row(self._program, self._slab, self._work, slot)
+        self._clear(slot)
         return slot
+
+    def _open(self, device: str) -> Device | None:
+        """The GPU that `device` means here, with rows for all slots, or None. With it the slab here is a blank row."""
+        chosen, why_not = choose(device)
+        if why_not is not None:
+            _log.warning("device is %r; the CPU is taken: %s", device, why_not)
+        gpu = chosen == "cuda"
+        if gpu and self.threads > 1:
+            raise ConfigError(
+                f"threads is {self.threads} with device {device!r}; a GPU steps all rows: let threads be 1, or use "
+                "device 'cpu'"
+            )
+        self._slab = new_slab(self.model, 1 if gpu else self.capacity, self.ring)
+        if not gpu:
+            return None
+        clear_row(self._program, self._slab, self._work, 0)
+        try:
+            from .cuda.device import Device  # noqa: PLC0415 - what imports Numba's CUDA target
+        except ImportError as error:
+            raise DeviceError(f"device is {device!r}, but Numba's CUDA target cannot be imported: {error}") from error
+        return Device(self._program, self._slab, self._work, self.capacity)
+
+    def _alive(self) -> None:
+        """Raise DeviceError where the engine's GPU has failed."""
+        if self._device is not None:
+            self._device.check()
+
+    def _step_one_row(self) -> tuple[float, int, int, int, bool]:
+        """Step the row of single steps on the GPU; what `step_one` returns of the CPU's step."""
+        assert self._device is not None
+        self._device.step(self._one_frame, 0, 1)
+        one = self._one
+        return float(one.score[0]), int(one.flag[0]), int(one.cause[0]), int(one.count[0]), bool(one.missing[0].any())
+
+    def _clear(self, slot: int) -> None:
+        """Give a slot the state of a stream that has seen nothing."""
+        if self._device is not None:
+            self._device.clear(slot)
+        else:
+            clear_row(self._program, self._slab, self._work, slot)
+
+    def _row_of(self, slot: int) -> Slab:
+        """A slot's row as a slab of one slot: a view on the CPU, a copy of a GPU's."""
+        if self._device is not None:
+            return self._device.row(slot)
+        return Slab._make(array[slot : slot + 1] for array in self._slab)
+
+    def _put_row(self, slot: int, row: Slab) -> None:
+        """Let what was written to `_row_of` be the slot's."""
+        if self._device is not None:
+            self._device.put(slot, row)
 
     def _id(self, slot: int) -> str:
         return bytes(self._table.ids[slot, : self._table.lengths[slot]]).decode()
@@ -253,9 +318,10 @@ class Core:
     def nbytes(self) -> dict[str, int]:
         """Bytes of the arrays, by purpose; the operating system commits those of unused slots only when written."""
         t, s = self._table, self._slab
+        slots = self.capacity // len(s.state)  # a GPU has the rows of which one is here
         return {
-            "state": s.state.nbytes + s.adapt.nbytes + s.detector.nbytes,
-            "ring": s.ring.nbytes,
+            "state": slots * (s.state.nbytes + s.adapt.nbytes + s.detector.nbytes),
+            "ring": slots * s.ring.nbytes,
             "ids": t.ids.nbytes,
             "table": t.lengths.nbytes + t.hashes.nbytes + t.buckets.nbytes + t.meta.nbytes + self._marks.stamp.nbytes,
         }

@@ -14,7 +14,6 @@ from streamrnn.errors import BadTime, ConfigError, StaleHandle, UnknownStream, W
 from streamrnn.ids import check_id
 
 from .admission import Arrivals
-from .advance import clear_row
 from .arguments import (
     Streams,
     handle_of,
@@ -55,6 +54,9 @@ class Engine(Core):
     Epochs count up from `epoch`. With `threads` above 1, large bursts are stepped by as many threads side by side, each
     its own streams, to the same bits; still, only one thread at a time may use an engine.
 
+    `device` is "cpu", "cuda", or "auto": a GPU where there is one, else the CPU with a line in the log. On a GPU the
+    bits are the same. Once it has failed, every call that is about a stream raises DeviceError: no answer is wrong.
+
     >>> from streamrnn import Model
     >>> engine = Engine(Model.random(cell="gru", n_in=2, hidden=8, n_out=1), capacity=100)
     >>> out = engine.step("bed1", [97.0, 12.0])
@@ -85,6 +87,8 @@ class Engine(Core):
         slot, score, flag, cause, n, missing = step_one(self._one_frame, handle, name, t or 0, has, now, self.ttl)
         if slot < 0:
             return self._step_slowly(stream, x, t, reset)
+        if self._device is not None:
+            score, flag, cause, n, missing = self._step_one_row()
         # Half the time of Output(...), which goes through keyword arguments.
         return _new_tuple(
             Output,
@@ -254,6 +258,7 @@ class Engine(Core):
 
         A handle spares a hot loop the strings. It is refused (StaleHandle) once its stream was evicted.
         """
+        self._alive()
         ids = ids_of(ids)
         if len(set(ids)) > self.capacity:
             raise ConfigError(f"{len(set(ids))} streams do not fit a capacity of {self.capacity}; raise capacity")
@@ -269,6 +274,7 @@ class Engine(Core):
         return out
 
     def _slot(self, stream: str) -> int:
+        self._alive()
         slot = self._find(stream)
         if slot < 0:
             raise UnknownStream(f"no stream {stream!r}; {len(self)} are alive")
@@ -278,7 +284,7 @@ class Engine(Core):
         """Forget a stream's state; it stays alive and starts from zero. Raises UnknownStream."""
         slot = self._slot(stream)
         n = int(self._table.meta[slot, COUNT])
-        clear_row(self._program, self._slab, self._work, slot)
+        self._clear(slot)
         self._table.head[LAST_EPOCH] += 1
         self._table.meta[slot, EPOCH] = self._table.head[LAST_EPOCH]
         self._table.meta[slot, COUNT] = 0
@@ -311,15 +317,19 @@ class Engine(Core):
 
     def state(self, stream: str) -> StreamState:
         """A copy of a stream's state. Raises UnknownStream."""
-        return read_state(self.model, self._layout, self._slab, self._table, self._slot(stream))
+        slot = self._slot(stream)
+        return read_state(self.model, self._layout, self._row_of(slot), self._table, slot)
 
     def load_state(self, stream: str, state: StreamState) -> None:
         """Give a stream a saved state, creating the stream if need be. Raises StateError if it does not fit."""
+        self._alive()
         slot = self._find(stream)
         check_state(self.model, self._layout, self._slab.ring.shape[1:], state)
         if slot < 0:
             slot = self._create(check_id(stream), time.time_ns())
-        write_state(self._layout, self._slab, self._table, slot, state)
+        row = self._row_of(slot)
+        write_state(self._layout, row, self._table, slot, state)
+        self._put_row(slot, row)
 
     def stream_info(self, stream: str, ring: bool = True) -> dict[str, Any]:
         """Plain values about a stream: n, epoch, last_t, last_recv (ns, None before), and its ring, oldest first.
@@ -338,7 +348,8 @@ class Engine(Core):
         if not ring:
             return info
         kept = min(n, self.ring)
-        rows = self._slab.ring[slot, [(n - kept + i) % self.ring for i in range(kept)]] if kept else np.zeros((0, 0))
+        last = [(n - kept + i) % self.ring for i in range(kept)]
+        rows = self._row_of(slot).ring[0, last] if kept else np.zeros((0, 0))
         x = [[None if np.isnan(v) else float(v) for v in row[: self.n_in]] for row in rows]
         return info | {
             "x": x,
@@ -364,7 +375,7 @@ class Engine(Core):
     def compile(self) -> None:
         """Compile every function of the data path, or load it from the cache, without touching a stream."""
         # Compiling may take longer than a short idle_ttl, which would make the handles stale.
-        spare = Engine(self.model, capacity=2, idle_ttl=1e8, ring=min(self.ring, 1))
+        spare = Engine(self.model, capacity=2, idle_ttl=1e8, ring=min(self.ring, 1), device=self.device)
         burst, results = Burst(2, self.n_in), Results(2, self.n_in, self.n_out)
         for stream in (b"a", b"b"):
             burst.add(stream, [0.0] * self.n_in, t=0, seq=0, session=b"s")

@@ -18,16 +18,16 @@ _FEED = (LAST_T, SEQ, WINDOW, SESSION, FLAGS)
 _FEED_FLAGS = SEEN_T | SEEN_SEQ
 
 
-def _view(layout: Layout, slab: Slab, slot: int, name: str) -> npt.NDArray[np.floating]:
+def _view(layout: Layout, row: Slab, name: str) -> npt.NDArray[np.floating]:
     array, at, shape = layout.parts[name]
-    row: npt.NDArray[np.floating] = getattr(slab, array)[slot]
-    return row[at : at + int(np.prod(shape))].reshape(shape)
+    numbers: npt.NDArray[np.floating] = getattr(row, array)[0]
+    return numbers[at : at + int(np.prod(shape))].reshape(shape)
 
 
-def read_state(model: Model, layout: Layout, slab: Slab, table: Table, slot: int) -> StreamState:
-    """A copy of what the slot holds."""
-    arrays = {name: _view(layout, slab, slot, name).copy() for name in layout.parts}
-    arrays["ring"] = slab.ring[slot].copy()
+def read_state(model: Model, layout: Layout, row: Slab, table: Table, slot: int) -> StreamState:
+    """A copy of what the slot holds, whose row is a slab of one slot."""
+    arrays = {name: _view(layout, row, name).copy() for name in layout.parts}
+    arrays["ring"] = row.ring[0].copy()
     feed = table.meta[slot, list(_FEED)]
     feed[-1] &= _FEED_FLAGS
     return StreamState(model.fingerprint, int(table.meta[slot, COUNT]), arrays, feed)
@@ -55,11 +55,11 @@ def check_state(model: Model, layout: Layout, ring: tuple[int, ...], state: Stre
         raise StateError(f"the state's feed has shape {np.shape(state.feed)}; it must be ({len(_FEED)},)")
 
 
-def write_state(layout: Layout, slab: Slab, table: Table, slot: int, state: StreamState) -> None:
-    """Put a checked state into a live slot; its epoch grows."""
+def write_state(layout: Layout, row: Slab, table: Table, slot: int, state: StreamState) -> None:
+    """Put a checked state into a live slot, whose row is a slab of one slot; its epoch grows."""
     for name in layout.parts:
-        _view(layout, slab, slot, name)[...] = state.arrays[name]
-    slab.ring[slot] = state.arrays["ring"]
+        _view(layout, row, name)[...] = state.arrays[name]
+    row.ring[0] = state.arrays["ring"]
     meta = table.meta[slot]
     meta[COUNT] = state.n
     keep = meta[FLAGS] & ~_FEED_FLAGS
