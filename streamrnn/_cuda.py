@@ -30,14 +30,21 @@ _INEXACT = re.compile(
 
 @contextmanager
 def exact() -> Iterator[None]:
-    """Let NVVM compile what is compiled inside without fusing products and sums."""
+    """Let NVVM compile what is compiled inside without fusing products and sums.
+
+    A function that is called by two ways comes as two equal modules, whose places in shared memory clash: each once.
+    """
     if SIMULATED:
         yield
         return
     from numba.cuda.cudadrv import nvvm  # noqa: PLC0415 - the simulator has none
 
     compile_ir = nvvm.compile_ir
-    nvvm.compile_ir = lambda llvmir, **options: compile_ir(llvmir, **options, fma=False)
+
+    def compiled(llvmir: str | list[str], **options: Any) -> Any:
+        return compile_ir(llvmir if isinstance(llvmir, str) else list(dict.fromkeys(llvmir)), **options, fma=False)
+
+    nvvm.compile_ir = compiled
     try:
         yield
     finally:

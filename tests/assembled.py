@@ -11,13 +11,18 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import chained
 from numba import types
 from twins import KERNELS, twin
 
 from streamrnn._cuda import assembly
+from streamrnn.engine.program import Sizes
 from streamrnn.kernels.cuda.product import LAUNCH, THREADS
 
 CAPABILITIES = ((8, 0), (9, 0))
+
+ALL = (*KERNELS, "chain.network")
+"""Every kernel, and all of a network as one."""
 
 # Of a multiprocessor of both: registers, warps and blocks; shared memory in KiB, of which each block takes one more.
 REGISTERS, WARPS, BLOCKS = 65536, 64, 32
@@ -59,24 +64,37 @@ def ptxas() -> Path | None:
     return next((p for root in nvidia.__path__ for p in Path(root).glob("*/bin/ptxas")), None)
 
 
+def _signatures() -> dict[str, tuple[types.Type, ...]]:
+    """The types of the arguments of kernels that take others than a plain cell does."""
+    i64, f32, rows = types.int64, types.float32, types.Array(types.int64, 1, "C")
+    flat, wide = (types.Array(f32, d, "C") for d in (1, 2))
+    source, target = (wide, rows, i64), (wide, rows, i64)
+    sizes, table = types.NamedUniTuple(i64, len(Sizes._fields), Sizes), types.Array(i64, 2, "C")
+    return {
+        "rnn.reservoir": (*source, *target, flat, flat, flat, flat, wide, i64),
+        "forms.form": (i64, *source, i64, *target, i64, *[flat] * 4, i64, i64, i64, f32, wide, rows, i64),
+        "readout.linear": (*source, flat, flat, *target, wide, i64),
+        "embed.embed": (*source, flat, i64, wide, i64, i64),
+        "norm.layer_norm": (*source, wide, i64, flat, flat, f32, i64),
+        "activate.activate": (*target, i64, i64, i64),
+        "activate.softmax": (*target, i64, i64),
+        "spread.spread": (*target, i64, types.boolean, flat, i64, i64),
+        "chain.network": (sizes, table, flat, wide, rows, wide, rows, wide, i64, wide),
+        "": (*source, *target, flat, flat, flat, wide, i64),
+    }
+
+
 def signature(name: str) -> tuple[types.Type, ...]:
     """The types of a kernel's arguments."""
-    i64, rows = types.int64, types.Array(types.int64, 1, "C")
-    flat, wide = (types.Array(types.float32, d, "C") for d in (1, 2))
-    if name == "readout.linear":
-        return wide, rows, i64, flat, flat, wide, rows, i64, wide, i64
-    if name == "embed.embed":
-        return wide, rows, i64, flat, i64, wide, i64, i64
-    if name == "norm.layer_norm":
-        return wide, rows, i64, wide, i64, flat, flat, types.float32, i64
-    more = (flat,) if name == "rnn.reservoir" else ()
-    return (wide, rows, i64, wide, rows, i64, flat, flat, flat, *more, wide, i64)
+    known = _signatures()
+    return known.get(name, known[""])
 
 
 @cache
 def machine(name: str, capability: tuple[int, int]) -> Machine:
     """A kernel compiled and assembled; RuntimeError where the assembler refuses it."""
-    ptx = assembly(twin(name), signature(name), capability, LAUNCH)
+    function = chained.network if name == "chain.network" else twin(name)
+    ptx = assembly(function, signature(name), capability, LAUNCH)
     command = [str(ptxas()), "-v", "-arch", "sm_{}{}".format(*capability), "-o", "/dev/null", "-"]
     done = subprocess.run(command, input=ptx, capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
@@ -95,7 +113,7 @@ def table() -> str:
         "| kernel | sm | registers | shared, KiB | spills | blocks an SM | occupancy |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name in KERNELS:
+    for name in ALL:
         for capability in CAPABILITIES:
             m = machine(name, capability)
             sizes = f"{m.registers} | {m.shared / 1024:.0f} | {m.spills} | {m.blocks} | {m.occupancy:.0%}"

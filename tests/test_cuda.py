@@ -13,8 +13,9 @@ import pytest
 
 pytest.importorskip("numba.cuda", reason="this Numba has no CUDA target; pip install 'streamrnn[cuda]'")
 
+import chained
 import twins
-from assembled import CAPABILITIES, machine, ptxas, signature
+from assembled import ALL, CAPABILITIES, machine, ptxas, signature
 
 from streamrnn._cuda import SIMULATED, assembly, inexact
 from streamrnn.kernels.cuda.product import LAUNCH
@@ -24,16 +25,27 @@ compiler = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory):
-    """Every case and the races, from a process of its own: the simulator takes the place of the CUDA target."""
-    out = tmp_path_factory.mktemp("cuda") / "out.npz"
+def _simulated(name, folder):
+    """What one of our programs writes in a process of its own, in which the simulator takes the CUDA target's place."""
+    out = folder / "out.npz"
     # Coverage's tracing multiplies the simulator's time; what it would see there are kernels.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")} | {"NUMBA_ENABLE_CUDASIM": "1"}
-    program = Path(__file__).with_name("twins.py")
+    program = Path(__file__).with_name(name)
     subprocess.run([sys.executable, str(program), str(out)], env=environment, check=True, timeout=240)
     with np.load(out) as arrays:
         return {name: arrays[name] for name in arrays.files}
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """Every case of every kernel, and the races."""
+    return _simulated("twins.py", tmp_path_factory.mktemp("twins"))
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    """Outputs and states of every network."""
+    return _simulated("chained.py", tmp_path_factory.mktemp("chained"))
 
 
 @pytest.mark.parametrize("case", twins.CASES, ids=lambda case: "-".join(map(str, case)))
@@ -42,6 +54,15 @@ def test_the_simulator_gives_the_cpus_bits(simulated, case):
     assert np.isfinite(expected).all()
     assert not np.array_equal(expected, twins.written(case, twins.arguments(case, 1)))  # something is computed
     assert simulated[str(twins.CASES.index(case))].tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("name", chained.NETWORKS)
+def test_a_whole_network_has_the_engines_bits(networks, name):
+    expected = chained.on_cpu(name)
+    assert np.isfinite(expected["y"]).all()
+    assert np.ptp(expected["y"], axis=1).any()  # streams differ
+    for part, array in expected.items():
+        assert networks[f"{name} {part}"].tobytes() == array.tobytes(), part
 
 
 def test_no_two_threads_race_and_the_checker_would_find_them(simulated):
@@ -53,11 +74,11 @@ def test_no_two_threads_race_and_the_checker_would_find_them(simulated):
 
 @compiler
 @pytest.mark.parametrize("capability", CAPABILITIES)
-@pytest.mark.parametrize("name", twins.KERNELS)
+@pytest.mark.parametrize("name", ALL)
 def test_machine_code(name, capability):
     m = machine(name, capability)
     assert inexact(m.ptx) == []
-    assert (".f64" in m.ptx) == (name == "norm.layer_norm")  # as on the CPU
+    assert (".f64" in m.ptx) == (name in ("norm.layer_norm", "chain.network"))  # as on the CPU
     assert ".local" not in m.ptx  # sums are in registers
     assert ("fma.rn.f32" in m.ptx) == (name != "embed.embed")
     assert m.spills == 0

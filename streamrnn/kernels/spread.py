@@ -9,6 +9,8 @@ computed as 2 / (sqrt(a^2 + 4) - a), its equal, which does not cancel.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from streamrnn._jit import apart, inlined, kernel
@@ -25,7 +27,7 @@ _HALF, _TWO, _FOUR = np.float32(0.5), np.float32(2.0), np.float32(4.0)
 @kernel
 def squareplus(a):
     """(a + sqrt(a^2 + 4)) / 2 of a float32 within ±numerics.LIMIT: at least 1e-12, relative error below 3e-7."""
-    root = np.sqrt(fma(a, a, _FOUR))
+    root = math.sqrt(fma(a, a, _FOUR))
     if a < np.float32(0.0):
         return _TWO / (root - a)
     return (a + root) * _HALF

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from streamrnn._cuda import block_function, cuda
 
 from .numerics import fma, sigmoid32, unit
-from .product import THREADS, TILE, Operand, accumulate, nothing, padded
+from .product import COLUMN_0, THREADS, TILE, Operand, accumulate, nothing, padded
 
 __all__ = ["gru"]
-
-_COLUMN_0 = np.int64(0)
 
 
 @block_function
@@ -27,11 +23,11 @@ def gru(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, z, n):
     hh = Operand(W_hh, H, state, rows, h)
     for first in range(cuda.blockIdx.x * TILE, n, cuda.gridDim.x * TILE):
         m = min(TILE, n - first)
-        accumulate(own, _COLUMN_0, m, 3 * H, b, ih, nothing(ih), first)
+        accumulate(own, COLUMN_0, m, 3 * H, b, ih, nothing(ih), first)
         for i in range(cuda.threadIdx.x, m * H, THREADS):
             own[i // H, 3 * H + i % H] = b[3 * H + i % H]
         cuda.syncthreads()
-        accumulate(own, H, m, 3 * H, own, hh, nothing(hh), first)
+        accumulate(own, H, m, 3 * H, b[:0], hh, nothing(hh), first)
         cuda.syncthreads()
         for i in range(cuda.threadIdx.x, m * H, THREADS):
             s, j = i // H, i % H

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from streamrnn._cuda import block_function, cuda
 
 from .numerics import cell, gated
-from .product import THREADS, TILE, Operand, accumulate, padded
+from .product import COLUMN_0, THREADS, TILE, Operand, accumulate, padded
 
 __all__ = ["lstm"]
-
-_COLUMN_0 = np.int64(0)
 
 
 @block_function
@@ -26,7 +22,7 @@ def lstm(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, z, n):
     hh = Operand(W_hh, H, state, rows, h)
     for first in range(cuda.blockIdx.x * TILE, n, cuda.gridDim.x * TILE):
         m = min(TILE, n - first)
-        accumulate(own, _COLUMN_0, m, 4 * H, b, ih, hh, first)
+        accumulate(own, COLUMN_0, m, 4 * H, b, ih, hh, first)
         cuda.syncthreads()
         for i in range(cuda.threadIdx.x, m * H, THREADS):
             s, j = i // H, i % H

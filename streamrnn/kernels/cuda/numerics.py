@@ -14,9 +14,23 @@ import numpy as np
 
 from streamrnn._cuda import SIMULATED
 from streamrnn._jit import kernel
-from streamrnn.kernels import gru, lstm, numerics, vector
+from streamrnn.kernels import gru, lstm, numerics, spread, vector
 
-__all__ = ["LIMIT", "bounded", "cell", "exp32", "fma", "fma64", "gated", "least", "most", "sigmoid32", "tanh32", "unit"]
+__all__ = [
+    "LIMIT",
+    "bounded",
+    "cell",
+    "exp32",
+    "fma",
+    "fma64",
+    "gated",
+    "least",
+    "most",
+    "sigmoid32",
+    "squareplus",
+    "tanh32",
+    "unit",
+]
 
 LIMIT = numerics.LIMIT
 
@@ -68,3 +82,4 @@ tanh32 = shared(numerics.tanh32)
 cell = shared(lstm.cell)
 gated = shared(lstm.gated)
 unit = shared(gru.unit)
+squareplus = shared(spread.squareplus)

@@ -16,23 +16,40 @@ import numpy as np
 from numba import float32
 
 from streamrnn._cuda import block_function, cuda
+from streamrnn.kernels.product import COLUMN_0
 from streamrnn.kernels.tile import BLOCK, Operand
 
 from .numerics import fma
 
-__all__ = ["DEPTH", "LAUNCH", "PASS", "STREAMS", "THREADS", "TILE", "Operand", "accumulate", "nothing", "padded"]
+__all__ = [
+    "BLOCK",
+    "COLUMN_0",
+    "DEPTH",
+    "LAUNCH",
+    "PASS",
+    "STREAMS",
+    "THREADS",
+    "TILE",
+    "WARPS",
+    "Operand",
+    "accumulate",
+    "nothing",
+    "padded",
+]
 
 GROUPS = 4
 PASS = GROUPS * BLOCK
 """Columns that a block takes at once: GROUPS blocks of packed weights, each loaded by one warp."""
 
 THREADS = PASS
-"""Threads of a block: a lane for each column of a block of packed weights, in GROUPS warps."""
+"""Threads of a block: a lane for each column of a block of packed weights, in WARPS warps."""
+
+WARPS = THREADS // BLOCK
 
 STREAMS = 4
 """Streams whose sums a thread holds."""
 
-TILE = THREADS // BLOCK * STREAMS
+TILE = WARPS * STREAMS
 """Streams that a block steps together."""
 
 SUMS = STREAMS * GROUPS
@@ -84,9 +101,10 @@ def _add(acc, W, K, src, rows, off, group, blocks, n, first, ws, xs):
 def accumulate(z, col, n, columns, start, a, b, first):
     """z[s, col + j] = start[j] + (row j of a.W) a.x[first + s] + (row j of b.W) b.x[first + s] for s < n <= TILE.
 
-    Arguments as on the CPU, except that `start` is the bias itself, float32 (columns,), or z (TILE, any), which is read
-    at the same columns. Called by all threads of a block, each of which reads of z and writes to it its own elements;
-    others may read them behind the next barrier.
+    Arguments as on the CPU, except that `start` is the bias itself, float32 (>= columns,), or empty: then sums start from
+    z at the same columns. Both are of one type, so all callers in a launch share one place in shared memory. Called by
+    all threads of a block, each of which reads of z and writes to it its own elements; others may read them behind the
+    next barrier.
     """
     ws = cuda.shared.array((GROUPS, DEPTH, BLOCK), float32)
     xs = cuda.shared.array((TILE, DEPTH), float32)
@@ -101,10 +119,7 @@ def accumulate(z, col, n, columns, start, a, b, first):
                 j = (group + g) * BLOCK + lane
                 acc[s * GROUPS + g] = _ZERO
                 if j < columns and row < n:
-                    if start.ndim == 1:
-                        acc[s * GROUPS + g] = start[j]
-                    else:
-                        acc[s * GROUPS + g] = start[row, col + j]
+                    acc[s * GROUPS + g] = start[j] if start.shape[0] > 0 else z[row, col + j]
         _add(acc, a.W, a.K, a.src, a.rows, a.off, group, blocks, n, first, ws, xs)
         _add(acc, b.W, b.K, b.src, b.rows, b.off, group, blocks, n, first, ws, xs)
         for s in range(STREAMS):

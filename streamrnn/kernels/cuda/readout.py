@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from streamrnn._cuda import block_function, cuda
 
-from .product import THREADS, TILE, Operand, accumulate, nothing, padded
+from .product import COLUMN_0, THREADS, TILE, Operand, accumulate, nothing, padded
 
 __all__ = ["linear"]
-
-_COLUMN_0 = np.int64(0)
 
 
 @block_function
@@ -21,7 +17,7 @@ def linear(state, rows, h, W, b, y, y_rows, y_off, z, n):
     Wh = Operand(W, W.shape[0] // padded(n_out), state, rows, h)
     for first in range(cuda.blockIdx.x * TILE, n, cuda.gridDim.x * TILE):
         m = min(TILE, n - first)
-        accumulate(own, _COLUMN_0, m, n_out, b, Wh, nothing(Wh), first)
+        accumulate(own, COLUMN_0, m, n_out, b, Wh, nothing(Wh), first)
         cuda.syncthreads()
         for i in range(cuda.threadIdx.x, m * n_out, THREADS):
             s, j = i // n_out, i % n_out

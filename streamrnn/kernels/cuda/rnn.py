@@ -11,61 +11,66 @@ import numpy as np
 from streamrnn._cuda import block_function, cuda
 
 from .numerics import LIMIT, fma, least, most, tanh32
-from .product import THREADS, TILE, Operand, accumulate, padded
+from .product import BLOCK, COLUMN_0, TILE, WARPS, Operand, accumulate, padded
 
 __all__ = ["relu", "reservoir", "tanh"]
 
 _ZERO = np.float32(0.0)
-_COLUMN_0 = np.int64(0)
+
+
+def _stepped(unit):
+    """A step whose units are h_t = unit(z, h_{t-1}, parameter), with one parameter for each unit."""
+
+    @block_function
+    def step(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, parameter, z, n):
+        H = b.shape[0]
+        t = cuda.threadIdx.x
+        lane, warp = t % BLOCK, t // BLOCK
+        own = z[cuda.blockIdx.x * TILE : (cuda.blockIdx.x + 1) * TILE]
+        ih = Operand(W_ih, W_ih.shape[0] // padded(H), src, src_rows, src_off)
+        hh = Operand(W_hh, H, state, rows, h)
+        for first in range(cuda.blockIdx.x * TILE, n, cuda.gridDim.x * TILE):
+            m = min(TILE, n - first)
+            accumulate(own, COLUMN_0, m, H, b, ih, hh, first)
+            cuda.syncthreads()
+            for s in range(warp, m, WARPS):
+                row = rows[first + s]
+                for j in range(lane, H, BLOCK):
+                    state[row, h + j] = unit(own[s, j], state[row, h + j], parameter[j])
+            cuda.syncthreads()
+
+    return step
 
 
 @block_function
-def _preactivation(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, z, first, m):
-    """z = b + W_ih x + W_hh h of the m streams from `first` on, for every thread to read."""
-    H = b.shape[0]
-    ih = Operand(W_ih, W_ih.shape[0] // padded(H), src, src_rows, src_off)
-    accumulate(z, _COLUMN_0, m, H, b, ih, Operand(W_hh, H, state, rows, h), first)
-    cuda.syncthreads()
+def _tanh(z, h, parameter):  # noqa: ARG001 - as the others
+    return tanh32(z)
+
+
+@block_function
+def _relu(z, h, parameter):  # noqa: ARG001 - as the others
+    return least(most(z, _ZERO), LIMIT)
+
+
+@block_function
+def _leaky(z, h, leak):
+    return fma(leak, tanh32(z) - h, h)
+
+
+_step_tanh, _step_relu = _stepped(_tanh), _stepped(_relu)
+
+reservoir = _stepped(_leaky)
+"""Leaky integrator: h_t = h_{t-1} + a (tanh(...) - h_{t-1}), `parameter` a float32 (H,), one rate for each unit."""
 
 
 @block_function
 def tanh(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, z, n):
     """Elman step with tanh."""
-    H = b.shape[0]
-    own = z[cuda.blockIdx.x * TILE : (cuda.blockIdx.x + 1) * TILE]
-    for first in range(cuda.blockIdx.x * TILE, n, cuda.gridDim.x * TILE):
-        m = min(TILE, n - first)
-        _preactivation(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, own, first, m)
-        for i in range(cuda.threadIdx.x, m * H, THREADS):
-            s, j = i // H, i % H
-            state[rows[first + s], h + j] = tanh32(own[s, j])
-        cuda.syncthreads()
+    # What stands for a parameter is not used, and so not loaded either.
+    _step_tanh(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, b, z, n)
 
 
 @block_function
 def relu(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, z, n):
     """Elman step with max(0, z), clamped at numerics.LIMIT."""
-    H = b.shape[0]
-    own = z[cuda.blockIdx.x * TILE : (cuda.blockIdx.x + 1) * TILE]
-    for first in range(cuda.blockIdx.x * TILE, n, cuda.gridDim.x * TILE):
-        m = min(TILE, n - first)
-        _preactivation(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, own, first, m)
-        for i in range(cuda.threadIdx.x, m * H, THREADS):
-            s, j = i // H, i % H
-            state[rows[first + s], h + j] = least(most(own[s, j], _ZERO), LIMIT)
-        cuda.syncthreads()
-
-
-@block_function
-def reservoir(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, leak, z, n):
-    """Leaky integrator: h_t = h_{t-1} + a (tanh(...) - h_{t-1}), a float32 (H,), one rate for each unit."""
-    H = b.shape[0]
-    own = z[cuda.blockIdx.x * TILE : (cuda.blockIdx.x + 1) * TILE]
-    for first in range(cuda.blockIdx.x * TILE, n, cuda.gridDim.x * TILE):
-        m = min(TILE, n - first)
-        _preactivation(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, own, first, m)
-        for i in range(cuda.threadIdx.x, m * H, THREADS):
-            s, j = i // H, i % H
-            old = state[rows[first + s], h + j]
-            state[rows[first + s], h + j] = fma(leak[j], tanh32(own[s, j]) - old, old)
-        cuda.syncthreads()
+    _step_relu(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, b, z, n)

@@ -1,0 +1,185 @@
+"""The network of one wave on a GPU: every layer of the chain, the readout, and what becomes of its outputs.
+
+The twin of `engine.chain`. Each function is run by all threads of the grid, with the arrays themselves in the place of
+the CPU's tuples of them:
+
+    table, weights    Program.layers int64 (layers, len(Row)) and Program.weights float32 (all,)
+    state, slots      Slab.state float32 (capacity, width) and the n streams' slots int64 (n,), all different
+    u, rows           float32 (n, Layout.u_width), the network's input at its beginning, and int64 0, 1, ...: as many as
+                      there are rows of u, and TILE at least
+    z                 float32 (gridDim.x * TILE, columns), scratch of each block, with as many columns as Work.z has
+
+Layers follow each other without a word between blocks, for a block steps its streams from the first layer to the last.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamrnn._cuda import block_function, cuda
+from streamrnn.engine.packing import (
+    ACT,
+    ACT_GATE,
+    ACT_OUT,
+    BIAS,
+    DENSE,
+    EMBED,
+    FORM,
+    GRU,
+    HIDDEN,
+    KIND,
+    LSTM,
+    N_IN,
+    NORM,
+    OTHER,
+    OUT,
+    PARAMETER,
+    RESERVOIR,
+    RNN_RELU,
+    RNN_TANH,
+    SIZE_2,
+    STORED,
+    W_2,
+    W_HH,
+    W_IH,
+    WIDTH,
+)
+from streamrnn.engine.program import CLASSIFY, FORECAST, NORMALISER_FIXED
+from streamrnn.kernels.cuda import rnn
+from streamrnn.kernels.cuda.activate import activate, softmax
+from streamrnn.kernels.cuda.embed import embed
+from streamrnn.kernels.cuda.forms import form
+from streamrnn.kernels.cuda.gru import gru
+from streamrnn.kernels.cuda.lstm import lstm
+from streamrnn.kernels.cuda.norm import layer_norm
+from streamrnn.kernels.cuda.product import BLOCK, TILE, WARPS, padded
+from streamrnn.kernels.cuda.readout import linear
+from streamrnn.kernels.cuda.spread import spread
+from streamrnn.kernels.spread import NONE as NO_SPREAD
+
+__all__ = ["forecast", "layers", "readout"]
+
+_COLUMN_0 = np.int64(0)
+
+
+@block_function
+def _copied(src, src_rows, src_off, out, out_off, width, n):
+    """out[s, out_off : out_off + width] = src[src_rows[s], src_off : src_off + width] for s < n."""
+    t = cuda.threadIdx.x
+    lane, warp = t % BLOCK, t // BLOCK
+    for first in range(cuda.blockIdx.x * TILE, n, cuda.gridDim.x * TILE):
+        for s in range(first + warp, min(first + TILE, n), WARPS):
+            row = src_rows[s]
+            for j in range(lane, width, BLOCK):
+                out[s, out_off + j] = src[row, src_off + j]
+        cuda.syncthreads()
+
+
+@block_function
+def _recurrent(layer, weights, src, src_rows, off, state, slots, rows, z, n):
+    """One recurrent layer."""
+    kind, H = layer[KIND], layer[HIDDEN]
+    elman = kind in (RNN_TANH, RNN_RELU, RESERVOIR, FORM)
+    gru_like = kind in (GRU, FORM + 2, FORM + 3)
+    blocks = 1 if elman else 4
+    columns = padded(3 * H if gru_like else blocks * H)
+    W_ih = weights[layer[W_IH] : layer[W_IH] + layer[N_IN] * columns]
+    hidden_columns = padded(2 * H) if kind == FORM + 3 else columns
+    W_hh = weights[layer[W_HH] : layer[W_HH] + layer[WIDTH] * hidden_columns]
+    b = weights[layer[BIAS] : layer[BIAS] + blocks * H]
+    h = layer[OUT]
+    if kind == LSTM:
+        lstm(src, src_rows, off, state, slots, h, W_ih, W_hh, b, z, n)
+    elif kind == GRU:
+        gru(src, src_rows, off, state, slots, h, W_ih, W_hh, b, z, n)
+    elif kind == RNN_TANH:
+        rnn.tanh(src, src_rows, off, state, slots, h, W_ih, W_hh, b, z, n)
+    elif kind == RNN_RELU:
+        rnn.relu(src, src_rows, off, state, slots, h, W_ih, W_hh, b, z, n)
+    elif kind == RESERVOIR:
+        leak = weights[layer[OTHER] : layer[OTHER] + H]
+        rnn.reservoir(src, src_rows, off, state, slots, h, W_ih, W_hh, b, leak, z, n)
+    else:
+        form(
+            kind - FORM,
+            src,
+            src_rows,
+            off,
+            layer[N_IN],
+            state,
+            slots,
+            h,
+            layer[WIDTH],
+            W_ih,
+            W_hh,
+            weights[layer[W_2] : layer[W_2] + layer[SIZE_2]],
+            b,
+            layer[ACT_GATE],
+            layer[ACT],
+            layer[ACT_OUT],
+            weights[layer[PARAMETER]],
+            z,
+            rows,
+            n,
+        )
+
+
+@block_function
+def _stateless(layer, weights, src, src_rows, off, u, rows, z, n):
+    """One layer that remembers nothing: its outputs stand in u."""
+    kind, width, out = layer[KIND], layer[WIDTH], layer[OUT]
+    b = weights[layer[BIAS] : layer[BIAS] + width]
+    if kind == EMBED:
+        embed(src, src_rows, off, weights[layer[W_IH] : layer[W_IH] + layer[SIZE_2] * width], layer[SIZE_2], u, out, n)
+        return
+    if kind == DENSE:
+        W = weights[layer[W_IH] : layer[W_IH] + layer[N_IN] * padded(width)]
+        linear(src, src_rows, off, W, b, u, rows, out, z, n)
+    elif kind == NORM:
+        weight = weights[layer[W_IH] : layer[W_IH] + width]
+        layer_norm(src, src_rows, off, u, out, weight, b, weights[layer[PARAMETER]], n)
+    else:
+        _copied(src, src_rows, off, u, out, width, n)
+    activate(u, rows, out, width, layer[ACT], n)
+
+
+@block_function
+def layers(table, weights, state, slots, u, rows, z, n):
+    """Every layer, for the n streams of the wave; its input stands at the beginning of u."""
+    src, src_rows, off = u, rows, _COLUMN_0
+    for d in range(table.shape[0]):
+        layer = table[d]
+        if layer[STORED]:
+            _recurrent(layer, weights, src, src_rows, off, state, slots, rows, z, n)
+            src, src_rows, off = state, slots, layer[OUT]
+        else:
+            _stateless(layer, weights, src, src_rows, off, u, rows, z, n)
+            src, src_rows, off = u, rows, layer[OUT]
+
+
+@block_function
+def readout(sizes, table, weights, state, slots, u, rows, z, n, y):
+    """y[s] of the n streams, float32 (n, n_out): a linear map of what the last layer hands on, or just that."""
+    last = table[table.shape[0] - 1]
+    src, src_rows = u, rows
+    if last[STORED]:
+        src, src_rows = state, slots
+    off = last[OUT]
+    if sizes.w_out >= 0:
+        W = weights[sizes.w_out : sizes.w_out + last[WIDTH] * padded(sizes.n_out)]
+        linear(src, src_rows, off, W, weights[sizes.b_out : sizes.b_out + sizes.n_out], y, rows, _COLUMN_0, z, n)
+    else:
+        _copied(src, src_rows, off, y, _COLUMN_0, sizes.n_out, n)
+
+
+@block_function
+def forecast(sizes, weights, rows, n, y):
+    """What becomes of y behind the readout: probabilities, or a forecast and its spread in the channels' units.
+
+    A forecast without a spread is left to `sample.scale_back`, as on the CPU.
+    """
+    if sizes.head == CLASSIFY or (sizes.tokens > 0 and sizes.head == FORECAST and sizes.w_out >= 0):
+        softmax(y, rows, _COLUMN_0, sizes.n_out, n)
+    elif sizes.spread != NO_SPREAD:
+        scaled = sizes.normaliser == NORMALISER_FIXED
+        spread(y, rows, sizes.n_in, sizes.spread, scaled, weights, sizes.mean, n)
