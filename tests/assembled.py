@@ -9,7 +9,7 @@ import re
 import subprocess
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chained
 from numba import types
@@ -91,21 +91,26 @@ def signature(name: str) -> tuple[types.Type, ...]:
 
 
 @cache
-def machine(name: str, capability: tuple[int, int]) -> Machine:
-    """A kernel compiled and assembled; RuntimeError where the assembler refuses it."""
-    function = chained.network if name == "chain.network" else twin(name)
-    ptx = assembly(function, signature(name), capability, LAUNCH)
+def assembled(function: Any, signature: tuple[types.Type, ...], capability: tuple[int, int]) -> Machine:
+    """A `block_function` as a kernel, compiled and assembled; RuntimeError where the assembler refuses it."""
+    ptx = assembly(function, signature, capability, LAUNCH)
     command = [str(ptxas()), "-v", "-arch", "sm_{}{}".format(*capability), "-o", "/dev/null", "-"]
     done = subprocess.run(command, input=ptx, capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
     if done.returncode:
-        raise RuntimeError(f"ptxas refuses {name}: {said}")
+        raise RuntimeError(f"ptxas refuses it: {said}")
 
     def number(pattern: str) -> int:
         return sum(map(int, re.findall(pattern, said)))
 
     spills = number(r"(\d+) bytes spill (?:stores|loads)") + number(r"(\d+) bytes stack frame")
     return Machine(ptx, number(r"Used (\d+) registers"), spills, number(r"(\d+) bytes smem"), capability)
+
+
+def machine(name: str, capability: tuple[int, int]) -> Machine:
+    """The kernel of that name, assembled."""
+    function = chained.network if name == "chain.network" else twin(name)
+    return assembled(function, signature(name), capability)
 
 
 def table() -> str:

@@ -18,6 +18,8 @@ from numba.cuda.simulator import kernel, kernelapi
 from numba.cuda.simulator.cudadrv import devicearray
 from numba.np import numpy_support
 
+from streamrnn.kernels.cuda import rows
+
 
 class Watch:
     """What was touched: `races` names each address at which something was wrong, with who was there."""
@@ -110,6 +112,10 @@ def watched() -> Iterator[Watch]:
         watch.touch(self._ary, index, write=False, shared=False)
         return get(self, index)
 
+    def touched(array: np.ndarray) -> None:
+        for index in np.ndindex(array.shape):
+            watch.touch(array, index, write=True, shared=False)
+
     def setitem(self: Any, index: Any, value: Any) -> None:
         watch.touch(self._ary, index, write=True, shared=False)
         put(self, index, value)
@@ -119,5 +125,6 @@ def watched() -> Iterator[Watch]:
         mock.patch.object(kernel.BlockThread, "syncthreads", syncthreads),
         mock.patch.object(devicearray.FakeCUDAArray, "__getitem__", getitem),
         mock.patch.object(devicearray.FakeCUDAArray, "__setitem__", setitem),
+        mock.patch.object(rows, "touch", touched),
     ):
         yield watch

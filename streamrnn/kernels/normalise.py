@@ -11,9 +11,13 @@ by at most a few per cent, while a lasting change is still followed: the deviati
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from streamrnn._jit import kernel
+
+from .vector import least, most
 
 __all__ = ["CLIP", "HORIZON", "REACH", "STATS", "denormalise", "init", "observe"]
 
@@ -44,7 +48,7 @@ def init(stats):
 
 @kernel
 def _deviation(mean, var):
-    return max(np.sqrt(var), _FLOOR * abs(mean)) + _TINY
+    return most(_FLOOR * abs(mean), math.sqrt(var)) + _TINY
 
 
 @kernel
@@ -58,18 +62,18 @@ def observe(x, missing, stats, u):
         value = np.float64(x[j])
         if missing[j] == 0:
             n = stats[j, 0] + 1.0
-            a = max(1.0 / n, 1.0 / HORIZON)
+            a = most(1.0 / HORIZON, 1.0 / n)
             d = value - stats[j, 1]
             if n > SETTLED:
                 reach = REACH * _deviation(stats[j, 1], stats[j, 2])
-                d = min(max(d, -reach), reach)
+                d = least(reach, most(-reach, d))
             stats[j, 0] = n
             stats[j, 1] += a * d
             # With n = 1 this is 0 whatever came: one sample has no spread.
             stats[j, 2] += a * ((1.0 - a) * d * d - stats[j, 2])
         if stats[j, 0] > 0.0:
             z = (value - stats[j, 1]) / _deviation(stats[j, 1], stats[j, 2])
-            clipped = min(max(z, -CLIP), CLIP)
+            clipped = least(CLIP, most(-CLIP, z))
             u[j] = clipped
             stats[j, 3] = (z - clipped) * _deviation(stats[j, 1], stats[j, 2])
         else:
@@ -83,6 +87,6 @@ def denormalise(un, stats, y):
     Where the last value was clipped, its excess is added: "the same again" means that value, not the clip.
     """
     for j in range(un.size):
-        z = min(max(np.float64(un[j]), -CLIP), CLIP)
+        z = least(CLIP, most(-CLIP, np.float64(un[j])))
         value = stats[j, 1] + z * _deviation(stats[j, 1], stats[j, 2]) + stats[j, 3]
-        y[j] = min(max(value, -_FLOAT32_MAX), _FLOAT32_MAX)
+        y[j] = least(_FLOAT32_MAX, most(-_FLOAT32_MAX, value))

@@ -10,11 +10,24 @@ import numpy as np
 
 from streamrnn._jit import kernel
 
+from .vector import least, most
+
 __all__ = ["guess"]
 
 _PARTS = 100.0  # of one: the finest decimal step that is looked for
 _DIGIT = 1.2e-7  # more than the relative error of a decimal number in float32
 _SHARE = 0.005  # of the value: no guess is finer
+_WHOLE = 2.0**52  # from here on every number is
+
+
+@kernel
+def _off_grid(a):
+    """|a - the nearest whole number|, exactly: np.rint, which a GPU has not got, would be one way to it."""
+    a = abs(a)
+    if a >= _WHOLE:
+        return 0.0
+    rest = a - np.float64(np.int64(a))
+    return least(1.0 - rest, rest)
 
 
 @kernel
@@ -30,7 +43,7 @@ def guess(before, value):
     while per <= _PARTS:
         a = before * per
         b = value * per
-        if abs(a - np.rint(a)) <= _DIGIT * abs(a) and abs(b - np.rint(b)) <= _DIGIT * abs(b):
-            return max(1.0 / per, share)
+        if _off_grid(a) <= _DIGIT * abs(a) and _off_grid(b) <= _DIGIT * abs(b):
+            return most(share, 1.0 / per)
         per *= 10.0
-    return share if before != 0.0 else max(1.0 / _PARTS, share)
+    return share if before != 0.0 else most(share, 1.0 / _PARTS)

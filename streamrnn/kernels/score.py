@@ -62,7 +62,7 @@ from .signals import (
 )
 from .vector import LANES64, first4, first8
 
-__all__ = ["COMPONENTS", "HOUR", "RANGES", "SETTINGS", "init", "looks", "nothing_found", "score", "size"]
+__all__ = ["COMPONENTS", "HOUR", "RANGES", "SETTINGS", "init", "lasts", "looks", "nothing_found", "score", "size"]
 
 COMPONENTS = ("envelope", "level", "residual", "daily", "missing", "surprise")
 """What can raise a flag; a cause is channel * 8 + index here. The last is that of tokens, the others of channels."""
@@ -90,7 +90,7 @@ def init(row):
 
 
 @fused
-def _lasts(row, chan):
+def lasts(row, chan):
     """Whether the signal that raised the flag is still out: beyond its bound, or missing."""
     cause = int(row[CAUSE])
     k = cause % CAUSES
@@ -162,11 +162,11 @@ def score(x, missing, n_missing, forecast, has_forecast, t, row, params, i, scor
         quiet = False
         for j in range(n):
             if missing[j] == 0:
-                daily(row, chan, j, days + DAY * j, t // HOUR, params)
+                daily(row, row[days + DAY * j : days + DAY * (j + 1)], chan, j, t // HOUR, params)
     if quiet and row[UP] == 0.0:  # nearly always
         nothing_found(i, score, flag, edge, cause)
         return
-    edge[i] = decide(row, row[UP] != 0.0 and _lasts(row, chan), params)
+    edge[i] = decide(row, row[UP] != 0.0 and lasts(row, chan), params)
     score[i] = row[BEST]
     row[BEST] = 0.0  # for the next sample
     flag[i] = row[UP] != 0.0

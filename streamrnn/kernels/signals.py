@@ -3,10 +3,12 @@
 The rules are in `score`. Nearly every sample of nearly every stream leaves nothing: it lies inside its envelopes. Such
 samples take a short way, four or eight channels at a time; whatever is new, missing or outside takes the long one,
 channel by channel. Where a channel may take either, both do the same arithmetic in the same order, so their bits agree.
+`least` and `most` stand here for min and max, for which a GPU has instructions that tell zeros by their signs.
 """
 
 from __future__ import annotations
 
+import math
 from types import MappingProxyType
 
 import numpy as np
@@ -16,7 +18,7 @@ from streamrnn._jit import fused
 from .across import widen_as
 from .memory import load_some, store_some
 from .quantum import guess
-from .vector import LANES64, bits, first16, less, select, size_of
+from .vector import LANES64, bits, first16, least, less, most, select, size_of
 
 __all__ = [
     "AGE",
@@ -222,7 +224,7 @@ def seen(row, chan, j, value, error, signals, params):
     envelope leaves home.
     """
     if chan[GAP, j] > 0.0:
-        chan[LONGEST_GAP, j] = max(chan[LONGEST_GAP, j], chan[GAP, j])
+        chan[LONGEST_GAP, j] = most(chan[GAP, j], chan[LONGEST_GAP, j])
         chan[GAP, j] = 0.0
     n = chan[SEEN, j] + 1.0
     chan[SEEN, j] = n
@@ -240,18 +242,18 @@ def seen(row, chan, j, value, error, signals, params):
     low = chan[VALUE_AT + 1, j]
     high = chan[VALUE_AT + 2, j]
     # Float32 resolves no finer than this; the envelope tells the scale, which a wild sample does not.
-    resolution = _RESOLUTION * max(abs(low), abs(high)) + _TINY
-    width = max(high - low, _FLOOR * quantum, resolution)
+    resolution = _RESOLUTION * most(abs(high), abs(low)) + _TINY
+    width = most(resolution, most(_FLOOR * quantum, high - low))
     # In the averages a sample counts for no more than its envelope grows to: see `_outside`.
     counts = value
     if n > warmup:
         reach = params[_GROWTH] * width
-        counts = min(max(value, low - reach), high + reach)
+        counts = least(high + reach, most(low - reach, value))
         reach += high - low
-        error = min(max(error, -reach), reach)
-    rate = max(params[_LEVEL_RATE], 1.0 / n)
+        error = least(reach, most(-reach, error))
+    rate = most(1.0 / n, params[_LEVEL_RATE])
     if n > 1.0:
-        chan[STRIDE, j] += rate * (min(step, width) - chan[STRIDE, j])
+        chan[STRIDE, j] += rate * (least(width, step) - chan[STRIDE, j])
     chan[LEVEL_AT, j] += rate * (counts - chan[LEVEL_AT, j])
     chan[RESIDUAL_AT, j] += params[_RESIDUAL_RATE] * (error - chan[RESIDUAL_AT, j])
     silent = _comes_home(chan, j, n, value, params) and row[UP] == 0.0
@@ -267,10 +269,10 @@ def seen(row, chan, j, value, error, signals, params):
             chan[at + 2, j] = hi - fade
             if signal > hi or signal < lo:
                 strength = _outside(row, chan, j, k, lo, hi, quantum, resolution, silent, params)
-                strongest = max(strongest, strength)
+                strongest = most(strength, strongest)
         elif n > k * warmup + 1.0:
-            chan[at + 1, j] = min(lo, signal)
-            chan[at + 2, j] = max(hi, signal)
+            chan[at + 1, j] = least(signal, lo)
+            chan[at + 2, j] = most(signal, hi)
         else:
             chan[at + 1, j] = signal
             chan[at + 2, j] = signal
@@ -278,8 +280,8 @@ def seen(row, chan, j, value, error, signals, params):
         # Half way back counts as home, and on the other side what is never news.
         chan[LEFT, j] = n if value > high else -n
         chan[BACK, j] = 0.0
-        chan[HOME, j] = low - max(0.5 * (low - value), _ALLOWANCE * quantum)
-        chan[HOME + 1, j] = high + max(0.5 * (value - high), _ALLOWANCE * quantum)
+        chan[HOME, j] = low - most(_ALLOWANCE * quantum, 0.5 * (low - value))
+        chan[HOME + 1, j] = high + most(_ALLOWANCE * quantum, 0.5 * (value - high))
 
 
 @fused
@@ -303,7 +305,7 @@ def _comes_home(chan, j, n, value, params):
 @fused
 def _quantum(chan, j):
     """The smallest step of the channel, at most a guess for each change: few may all have been large."""
-    return min(chan[QUANTUM, j], chan[GUESS, j] * chan[CHANGES, j])
+    return least(chan[GUESS, j] * chan[CHANGES, j], chan[QUANTUM, j])
 
 
 @fused
@@ -322,55 +324,55 @@ def _outside(row, chan, j, k, low, high, quantum, resolution, silent, params):
     young = params[_YOUTH] / known
     floor = _FLOOR * quantum
     if k == 1:
-        allowance = max(allowance, _LEVEL_STEPS * chan[STRIDE, j])
+        allowance = most(_LEVEL_STEPS * chan[STRIDE, j], allowance)
     allowance *= part
     if k > 0:
         spread = chan[VALUE_AT + 2, j] - chan[VALUE_AT + 1, j]
-        floor = max(_SLOW_FLOOR * quantum, _SLOW_WIDTH * min(1.0, young) * spread)
-    width = max(high - low, floor, resolution)
-    e = max(signal - high, low - signal)
+        floor = most(_SLOW_WIDTH * least(young, 1.0) * spread, _SLOW_FLOOR * quantum)
+    width = most(resolution, most(floor, high - low))
+    e = most(low - signal, signal - high)
     margin = params[_ENVELOPE + k]
     strength = 0.0
     grown = e
     if e > allowance and margin > 0.0:
-        news = max(margin * (1.0 + young * np.sqrt(young)) * width, _STEPS[k] * part * chan[STRIDE, j])
+        news = most(_STEPS[k] * part * chan[STRIDE, j], margin * (1.0 + young * math.sqrt(young)) * width)
         strength = (e - allowance) / news
         if not silent:
             # Half way back to the envelope counts as over.
             _news(row, CAUSES * j + k, strength, signal - side * 0.5 * e, side)
         if k > 0 and strength >= params[THRESHOLD]:
             grown = _LEAD * e
-    chan[at + (2 if signal > high else 1), j] += side * min(grown, params[_GROWTH] * width)
+    chan[at + (2 if signal > high else 1), j] += side * least(params[_GROWTH] * width, grown)
     return strength
 
 
 @fused
-def daily(row, chan, j, d, hours, params):
-    """Score the level of channel j against what it was at this hour on other days, kept at row[d]."""
+def daily(row, day, chan, j, hours, params):
+    """Score the level of channel j against what it was at this hour on other days, kept in day float64 (DAY,)."""
     level = chan[LEVEL_AT, j]
-    at = d + _HOUR_AT + 2 * (hours % 24)
+    at = _HOUR_AT + 2 * (hours % 24)
     bit = 1 << (hours % 24)
-    known = int(row[d + _HOURS])
+    known = int(day[_HOURS])
     if known == 0:
-        row[d + _SINCE] = hours
+        day[_SINCE] = hours
     if known & bit == 0:
-        row[d + _HOURS] = known | bit
-        row[at] = level
-        row[at + 1] = level
-    low = row[at]
-    high = row[at + 1]
-    e = max(level - high, low - level)
+        day[_HOURS] = known | bit
+        day[at] = level
+        day[at + 1] = level
+    low = day[at]
+    high = day[at + 1]
+    e = most(low - level, level - high)
     if e > 0.0:
-        floor = max(_FLOOR * _quantum(chan, j), _DAILY_WIDTH * (chan[VALUE_AT + 2, j] - chan[VALUE_AT + 1, j]))
-        width = max(high - low, floor, _RESOLUTION * abs(level) + _TINY)
+        floor = most(_DAILY_WIDTH * (chan[VALUE_AT + 2, j] - chan[VALUE_AT + 1, j]), _FLOOR * _quantum(chan, j))
+        width = most(_RESOLUTION * abs(level) + _TINY, most(floor, high - low))
         side = 1.0 if level > high else -1.0
         grown = e
-        if hours - row[d + _SINCE] >= _DAYS and params[_DAILY] > 0.0:
+        if hours - day[_SINCE] >= _DAYS and params[_DAILY] > 0.0:
             strength = e / (params[_DAILY] * width)
             _news(row, CAUSES * j + BY_DAILY, strength, level - side * 0.5 * e, side)
             if strength >= params[THRESHOLD]:
                 grown = _LEAD * e
-        row[at + (1 if level > high else 0)] += side * min(grown, params[_GROWTH] * width)
+        day[at + (1 if level > high else 0)] += side * least(params[_GROWTH] * width, grown)
 
 
 @fused
@@ -378,16 +380,17 @@ def absent(row, chan, j, params):
     """A sample without channel j: news while its gap is new, silence once it has been an episode."""
     gap = chan[GAP, j] + 1.0
     chan[GAP, j] = gap
-    limit = max(params[_MISSING], 2.0 * chan[LONGEST_GAP, j])
+    limit = most(2.0 * chan[LONGEST_GAP, j], params[_MISSING])
     if chan[SEEN, j] >= params[_WARMUP] and params[_MISSING] > 0.0 and gap <= limit + params[LONGEST]:
         _news(row, CAUSES * j + BY_MISSING, gap / limit, 0.0, 1.0)
 
 
 @fused
 def _news(row, cause, strength, bound, side):
-    """Keep the strongest signal of this sample."""
+    """Keep the strongest signal of this sample, of equals the first: so channels may be judged side by side."""
+    strength = least(_MAX, strength)
     if strength > row[BEST]:
-        row[BEST] = min(strength, _MAX)
+        row[BEST] = strength
         row[BEST_CAUSE] = cause
         row[BEST_BOUND] = bound
         row[BEST_SIDE] = side

@@ -21,7 +21,7 @@ from streamrnn._jit import apart, kernel
 from . import signals
 from .episode import decide
 from .signals import BEST, BEST_CAUSE, CAUSE, HEAD, RELEASE, THRESHOLD, UP
-from .vector import fma
+from .vector import fma, least, most, of_word, word_of
 
 __all__ = ["BY_SURPRISE", "RANGES", "SETTINGS", "SIZE", "judge", "log2"]
 
@@ -67,9 +67,9 @@ def log2(x):
 
     x = 2^e m with m within sqrt(1/2) and sqrt(2); log2 m = 2 atanh(s) / ln 2 with s = (m - 1) / (m + 1), |s| < 0.172.
     """
-    word = np.float64(x).view(np.int64)
+    word = word_of(x)
     e = np.float64((word >> 52) - _BIAS)
-    m = np.int64((word & _MANTISSA) | _ONE).view(np.float64)
+    m = of_word((word & _MANTISSA) | _ONE)
     if m > _SQRT2:
         m *= 0.5
         e += 1.0
@@ -89,9 +89,9 @@ def judge(p, has_forecast, row, params, i, score, flag, edge, cause):
     """
     apart()
     if has_forecast:
-        bits = -log2(max(np.float64(p), _LEAST))
+        bits = -log2(most(_LEAST, np.float64(p)))
         row[_AVERAGE] += params[_RATE] * ((bits - params[_MEAN]) - row[_AVERAGE])
-    strength = min(max(row[_AVERAGE], 0.0) / params[_SCALE], _MOST)
+    strength = least(_MOST, most(0.0, row[_AVERAGE]) / params[_SCALE])
     if strength < params[RELEASE] * params[THRESHOLD]:
         row[_LASTING] = 0.0
     row[BEST] = 0.0 if row[_LASTING] != 0.0 and row[UP] == 0.0 else strength

@@ -51,6 +51,7 @@ __all__ = [
     "least",
     "less",
     "most",
+    "of_word",
     "only8",
     "scaled",
     "select",
@@ -62,6 +63,7 @@ __all__ = [
     "vec8",
     "vec16",
     "with_sign",
+    "word_of",
 ]
 
 LANES, LANES64 = 16, 8
@@ -354,3 +356,23 @@ def _inverted(mask):  # type: ignore[no-untyped-def]
     if isinstance(mask, Mask):
         return lambda mask: _not(mask)  # noqa: PLW0108 - Numba compiles the lambda
     return None
+
+
+def _reinterpreted(given, made):  # type: ignore[no-untyped-def]
+    @intrinsic
+    def same(typingctx, a):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        """A number of another type with the same bits."""
+
+        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]  # noqa: ARG001
+            return builder.bitcast(args[0], _DOUBLE if made is types.float64 else ir.IntType(64))
+
+        return (made(given), codegen) if a == given else None
+
+    return same
+
+
+word_of = _reinterpreted(types.float64, types.int64)
+"""The bits of a float64 as an int64: a number's `view` goes through memory."""
+
+of_word = _reinterpreted(types.int64, types.float64)
+"""The reverse."""

@@ -14,6 +14,7 @@ from numba import float64
 from streamrnn._cuda import block_function, cuda
 from streamrnn.kernels.vector import LANES, LANES64
 
+from .across import total
 from .numerics import bounded, fma, fma64
 from .product import THREADS, TILE
 
@@ -21,12 +22,6 @@ __all__ = ["layer_norm"]
 
 _ZERO = np.float64(0.0)
 _ONE = np.float64(1.0)
-
-
-@block_function
-def _total(v):
-    """The sum of eight numbers in the order of the CPU's `across.total`."""
-    return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]))
 
 
 @block_function
@@ -46,7 +41,7 @@ def _moments(x, at, n, result, s):
                 low, high = np.float64(x[j + k]) - shift, np.float64(x[j + LANES64 + k]) - shift
                 d[k] = d[k] + (low + high)
                 dd[k] = fma64(low, low, fma64(high, high, dd[k]))
-        sum_d, sum_dd = _total(d), _total(dd)
+        sum_d, sum_dd = total(d), total(dd)
     for j in range(whole, at + n):
         e = np.float64(x[j]) - shift
         sum_d += e
