@@ -17,6 +17,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+import ptx as instructions
 from networks import forecaster, speaker
 from numba import types
 
@@ -70,20 +71,21 @@ class Up(NamedTuple):
     missing: np.ndarray
 
 
+def _arrays(kinds: str) -> list[Any]:
+    numbers = {"l": types.int64, "f": types.float32, "d": types.float64, "b": types.int8, "i": types.int32}
+    return [types.Array(numbers[k[0]], int(k[1]), "C") for k in kinds.split()]
+
+
+_PROGRAM, _SLAB, _WORK = _arrays("l1 l2 f1 d1 d1"), _arrays("f2 d2 d2 f3"), _arrays("f2 f2 d2 d2")
+_DOWN, _UP = _arrays("l1 l1 l1 f2 b1"), _arrays("f2 f1 i1 b1 b1 b2")
+
+
 def _parts() -> dict[str, tuple[Any, tuple[Any, ...]]]:
     """What the twin is made of, as kernels for an assembler: each function, and the types of its arguments."""
-
-    def arrays(kinds: str) -> list[Any]:
-        numbers = {"l": types.int64, "f": types.float32, "d": types.float64, "b": types.int8, "i": types.int32}
-        return [types.Array(numbers[k[0]], int(k[1]), "C") for k in kinds.split()]
-
     sizes = types.NamedUniTuple(types.int64, len(Sizes._fields), Sizes)
-    program = types.NamedTuple(arrays("l1 l2 f1 d1 d1"), Program)
-    slab = types.NamedTuple(arrays("f2 d2 d2 f3"), Slab)
-    work = types.NamedTuple(arrays("f2 f2 d2 d2"), Work)
-    down = types.NamedTuple(arrays("l1 l1 l1 f2 b1"), Down)
-    up = types.NamedTuple(arrays("f2 f1 i1 b1 b1 b2"), Up)
-    rows, y = arrays("l1 f2")
+    program, slab = types.NamedTuple(_PROGRAM, Program), types.NamedTuple(_SLAB, Slab)
+    work, down, up = types.NamedTuple(_WORK, Work), types.NamedTuple(_DOWN, Down), types.NamedTuple(_UP, Up)
+    rows, y = _arrays("l1 f2")
     return {
         "before": (before, (sizes, program, slab, work, down, up, types.int64)),
         "online": (online, (sizes, program, slab, work, down, rows, y, types.int64)),
@@ -170,6 +172,12 @@ def on_cpu(kind: str) -> Run:
     return Run(engine._program, begin, steps, _copy(engine._slab))
 
 
+def expected(kind: str) -> list[np.ndarray]:
+    """What the CPU's engine answers, and its streams' rows behind: what `replayed` is to give, array by array."""
+    run = on_cpu(kind)
+    return [a for step in run.steps for a in (step.u, *step.up)] + list(run.end)
+
+
 _sizes = read_sizes.py_func if SIMULATED else read_sizes
 
 
@@ -193,14 +201,13 @@ def _around(
 
 
 around = block_function(_around)
+AROUND = (*_PROGRAM, *_SLAB, *_WORK, *_arrays("l1"), *_DOWN, *_arrays("f2"), *_UP, types.int64)
 
 
-def on_device(
-    kind: str, blocks: int = 1, launching: Callable[[], AbstractContextManager[Any]] = nullcontext
-) -> tuple[list[np.ndarray], Slab]:
+def replayed(kind: str, blocks: int, launch: Callable[[list[Any]], None]) -> tuple[list[np.ndarray], Slab]:
     """What the twin answers to each step, its inputs of the network included, and the streams' rows behind them.
 
-    Each launch is inside a `launching()`.
+    `launch` runs `around` on so many blocks with the arguments that it is given.
     """
     model, run = KINDS[kind](), on_cpu(kind)
     slab, spec = _copy(run.begin), model.spec
@@ -209,17 +216,32 @@ def on_device(
     work = Work(np.full((STREAMS, spec.n_in), np.nan, "f"), np.full((STREAMS, spec.n_net + 2), np.nan, "f"), phi, gain)
     cpu = Engine(model, capacity=1)._work
     answers = []
-    with exact():
-        step = launched(around, LAUNCH)
-        for down, h, _, expected in run.steps:
-            for slot in down.slots[(down.has & HAS_RESET) != 0]:
-                clear_row(run.program, slab, cpu, slot)
-            y = np.full_like(expected.y, np.nan) if spec.readout == "online" else expected.y.copy()
-            up = Up(y, *(np.full_like(a, 77) for a in expected[1:]))
-            with launching():
-                step[blocks, THREADS](*run.program, *slab, *work, np.arange(STREAMS), *down, h, *up, STREAMS)
-            answers += [work.u[:, : spec.n_net].copy(), *up]
+    for down, h, _, expected in run.steps:
+        for slot in down.slots[(down.has & HAS_RESET) != 0]:
+            clear_row(run.program, slab, cpu, slot)
+        y = np.full_like(expected.y, np.nan) if spec.readout == "online" else expected.y.copy()
+        up = Up(y, *(np.full_like(a, 77) for a in expected[1:]))
+        launch([*run.program, *slab, *work, np.arange(STREAMS), *down, h, *up, STREAMS])
+        answers += [work.u[:, : spec.n_net].copy(), *up]
     return answers, slab
+
+
+def on_device(
+    kind: str, blocks: int = 1, launching: Callable[[], AbstractContextManager[Any]] = nullcontext
+) -> tuple[list[np.ndarray], Slab]:
+    """`replayed` in the simulator, or on a GPU; each launch is inside a `launching()`."""
+    step = launched(around, LAUNCH)
+
+    def launch(arguments: list[Any]) -> None:
+        with exact(), launching():
+            step[blocks, THREADS](*arguments)
+
+    return replayed(kind, blocks, launch)
+
+
+def by_instructions(kind: str, ptx: str, blocks: int = 1) -> tuple[list[np.ndarray], Slab]:
+    """`replayed` by the PTX of `around`, one instruction at a time."""
+    return replayed(kind, blocks, lambda arguments: instructions.run(ptx, blocks, THREADS, arguments))
 
 
 def races() -> dict[str, list[int]]:

@@ -37,14 +37,9 @@ def simulated(tmp_path_factory):
         return {name: arrays[name] for name in arrays.files}
 
 
-def expected(kind):
-    run = around.on_cpu(kind)
-    return [a for step in run.steps for a in (step.u, *step.up)] + list(run.end)
-
-
 @pytest.mark.parametrize("kind", around.KINDS)
 def test_the_simulator_gives_the_cpus_bits(simulated, kind):
-    arrays = expected(kind)
+    arrays = around.expected(kind)
     assert len(arrays) == sum(name.startswith(f"{kind}.") for name in simulated)
     names = [f"step {k}, {name}" for k in range(len(around.on_cpu(kind).steps)) for name in ("u", *around.Up._fields)]
     for i, name in enumerate([*names, *around.Slab._fields]):
