@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from cases import Case
 from loops import warmed
-from streamrnn.engine.cuda import device as engine_device
-from streamrnn.engine.cuda.memory import class_of, packet
 
 from streamrnn._cuda import SIMULATED, cuda
+from streamrnn.engine.cuda import device as engine_device
+from streamrnn.engine.cuda.memory import class_of, packet
 from streamrnn.kernels.cuda import product
 from streamrnn.measure import Report, interleaved
 

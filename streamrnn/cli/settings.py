@@ -190,7 +190,7 @@ BurstOption = Annotated[
 LatencyBudgetOption = Annotated[
     str | None,
     typer.Option(
-        show_default="none",
+        show_default="0",
         metavar="TIME",
         help="How long a burst that is not full waits for more, such as 500us.",
         rich_help_panel=_LIMITS,
