@@ -86,9 +86,11 @@ def score_loop(model: Model, streams: int, warm: int) -> Callable[[], float]:
     return lambda: measure() / (len(X) * streams) * 1e9
 
 
-def warmed(model: Model, streams: int, threads: int, warm: int) -> tuple[Engine, np.ndarray, np.ndarray]:
+def warmed(
+    model: Model, streams: int, threads: int, warm: int, device: str = "cpu"
+) -> tuple[Engine, np.ndarray, np.ndarray]:
     """An engine whose streams have seen `warm` samples, their handles, and more samples (several, streams, n_in)."""
-    engine = Engine(model, capacity=streams, threads=threads)
+    engine = Engine(model, capacity=streams, threads=threads, device=device)
     names, step = [f"s{i}" for i in range(streams)], 100_000
     # Enough that a signal's highest value is rarely seen again: a detector looks closer at what leaves its envelope.
     several = 512 if streams <= 2_000 else 32 if streams <= 10_000 else 2

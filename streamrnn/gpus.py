@@ -1,8 +1,8 @@
 """What GPUs there are, and whether an engine can run on one: asked of the driver's own library, without a compiler.
 
-Numba's CUDA target is not imported for that, so that a machine without a GPU pays nothing for the question, and a refusal
-can name each thing that was looked for and what was found of it. The functions of the driver are those of the CUDA
-Driver API reference, sections Initialization, Version, Device and Context Management.
+Numba's CUDA target is not imported for that: a machine without a GPU pays nothing for the question, and a refusal can
+name each thing that was looked for and what was found of it. The functions of the driver are those of the CUDA Driver
+API reference, sections Initialization, Version, Device and Context Management.
 """
 
 from __future__ import annotations

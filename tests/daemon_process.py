@@ -46,11 +46,19 @@ class DaemonProcess:
     With `tcp` it listens on free ports of the loopback interface, which are known once it is ready.
     """
 
-    def __init__(self, *flags: str, env: Mapping[str, str] | None = None, tcp: bool = False, wait: bool = True) -> None:
+    def __init__(
+        self,
+        *flags: str,
+        env: Mapping[str, str] | None = None,
+        tcp: bool = False,
+        wait: bool = True,
+        program: Sequence[str] = ("-m", "streamrnn"),
+    ) -> None:
         self.flags = list(flags)
         self.folder = Path(tempfile.mkdtemp(prefix="srnn-"))
         self.log: list[dict[str, Any] | str] = []
         self._wait = wait
+        self._program = program
         self._env = {**os.environ, **(env or {})}
         for role in ("ingest", "outputs", "control"):
             setattr(self, role, "tcp://127.0.0.1:*" if tcp else f"ipc://{self.folder}/{role}")
@@ -62,7 +70,7 @@ class DaemonProcess:
         """Start the process, and with `wait` return when it is ready."""
         where = [f"--{role}={getattr(self, role)}" for role in ("ingest", "outputs", "control")]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "streamrnn", "serve", "--log-format=json", *where, *self.flags],
+            [sys.executable, *self._program, "serve", "--log-format=json", *where, *self.flags],
             stderr=subprocess.PIPE,
             text=True,
             env=self._env,

@@ -21,7 +21,7 @@ PATHS = ("pyzmq", "compiled")
 class Bench:
     """A data path between two inproc sockets of a context that is its own."""
 
-    def __init__(self, context, fleet, limit=8, limits=None, rate=1e6, burst=1_000_000, path="compiled"):
+    def __init__(self, context, fleet, limit=8, limits=None, rate=1e6, burst=1_000_000, path="compiled", budget=0):
         # Every bench has a context, and with it names, of its own.
         self.ingest, self.outputs = context.socket(zmq.SUB), context.socket(zmq.PUB)
         self.feed, self.sink = context.socket(zmq.XPUB), context.socket(zmq.SUB)
@@ -36,7 +36,8 @@ class Bench:
         self.sink.connect("inproc://out")
         self.outlet = Outlet(self.outputs, Counters(), rate, burst)
         self.fleet = fleet
-        self.pump, _ = open_path(path, self.ingest, self.outputs, self.outlet, fleet, limits or Limits(), limit)
+        sockets = self.ingest, self.outputs
+        self.pump, _ = open_path(path, *sockets, self.outlet, fleet, limits or Limits(), limit, budget)
         self.counters = self.outlet.counters
         self.ingest.poll(1)  # so that the pipes are known on both sides
         self.feed.poll(1000)
@@ -57,6 +58,10 @@ class Bench:
         """Pump until nothing waits; the frames that were published."""
         while self.pump.burst() or self.pump.pending or self.ingest.poll(0):
             continue
+        return self.published()
+
+    def published(self):
+        """The frames that were published since somebody asked."""
         found = []
         while self.sink.poll(0):
             found.append(self.sink.recv_multipart())

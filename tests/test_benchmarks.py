@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import floors
+import gpu
 import pytest
 import report
 from cases import LSTM, PARITY, STAC, TIMED, Case
@@ -121,3 +126,20 @@ def test_plots_where_matplotlib_is(tmp_path, monkeypatch):
 )
 def test_numbers(value, text):
     assert report.number(value) == text
+
+
+def test_where_no_gpu_can_be_used_its_benchmark_says_so_and_measures_nothing(tmp_path):
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "NUMBA_ENABLE_CUDASIM": "0"}
+    command = [sys.executable, str(Path(gpu.__file__)), f"--json={tmp_path}/gpu.json"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
+    assert done.returncode == gpu.NO_GPU == 77
+    assert done.stderr.startswith("no GPU can be used, and nothing was measured: ")
+    assert "looked for numba-cuda (" in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "gpu.json").exists()
+
+
+def test_where_the_gpu_overtakes():
+    assert gpu.crossover({1: 9.0, 64: 9.0}, {1: 1.0, 64: 2.0}) is None
+    assert gpu.crossover({1: 9.0, 64: 9.0, 256: 9.0}, {1: 10.0, 64: 2.0, 256: 10.0}) == 256
+    assert gpu.crossover({1: 9.0, 64: 9.0}, {1: 10.0, 64: 10.0}) == 1

@@ -103,6 +103,11 @@ def test_help_needs_no_compiler(arguments):
         (["score", "-", "-"], 1, "given twice"),
         (["score", "bed1.csv", "--time-unit", "s", "--time-format", "%d"], 1, "give one of them"),
         (["info", "nowhere.safetensors"], 1, "no model file"),
+        (["info", "nowhere.safetensors", "--device"], 1, "no model file"),
+        (["info"], 2, "give a MODEL to describe, or --device"),
+        (["serve", "--device", "gpu"], 1, "device is 'gpu'; it must be 'cpu', 'cuda' or 'auto'"),
+        (["serve", "--device", "cuda", "--threads", "2"], 1, "a GPU has its own: leave threads out"),
+        (["serve", "--latency-budget", "soon"], 1, "latency_budget is 'soon'; it must be a time such as 500us"),
         (["demo", "--scene", "circus"], 1, "ward or market"),
         (["demo", "--feed", "nowhere.csv"], 1, "nowhere.csv: No such file"),
         (["demo", "--feed", "bed1.csv", "--beds", "3"], 1, "--beds would change a simulation"),
@@ -137,6 +142,22 @@ def test_info_shows_a_model_file(tmp_path):
     assert "lstm 2 -> 8" in shown
     assert model.fingerprint in shown
     assert "adaptive" in run("info", "adaptive").stdout
+
+
+def test_info_shows_what_a_gpu_needs_and_what_there_is_of_it():
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "NUMBA_ENABLE_CUDASIM": "0"}
+    facts = json.loads(run("info", "--device", "--json", env=env).stdout)
+    assert set(facts["packages"]) == {"numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink"}
+    assert facts["gpus"] == []
+    assert "looked for" in facts["refusal"]
+    assert "room" not in facts
+    room = json.loads(run("info", "adaptive", "--device", "--json", env=env).stdout)["room"]
+    assert room["streams"] == []
+    assert room["bytes_per_stream"] > 20_000
+    shown = run("info", "adaptive", "--device", env=env)
+    assert shown.returncode == 0
+    for name in ("numba-cuda", "libcuda.so.1", "driver", "GPUs", "usable", "adaptive"):
+        assert name in shown.stdout
 
 
 def test_a_closed_pipe_is_no_error(tmp_path):

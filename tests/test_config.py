@@ -184,3 +184,48 @@ def test_the_documented_file_is_valid(tmp_path):
 def test_the_wires_limits_follow():
     limits = load_settings(max_message=2048, max_block=10, max_ahead=1.5).limits
     assert (limits.max_message, limits.max_block, limits.max_ahead_ns) == (2048, 10, 1_500_000_000)
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ("500us", 5e-4),
+        ("500µs", 5e-4),
+        ("2ms", 2e-3),
+        ("1s", 1.0),
+        ("0.01", 0.01),
+        (" .5 ms ", 5e-4),
+        (0, 0.0),
+        (0.25, 0.25),
+    ],
+)
+def test_a_latency_budget_is_a_time_with_its_unit(given, seconds):
+    assert load_settings(latency_budget=given).latency_budget == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("5 minutes", "latency_budget is '5 minutes'; it must be a time such as 500us, 2ms or 0.01s"),
+        ("-1ms", "it must be a time such as"),
+        ("2s", "latency_budget is '2s'; it must be less than or equal to 1"),
+        (-0.1, "latency_budget is -0.1; it must be greater than or equal to 0"),
+        ("nan", "it must be a time such as"),
+    ],
+)
+def test_a_latency_budget_out_of_bounds(given, message):
+    with pytest.raises(ConfigError) as caught:
+        load_settings(latency_budget=given)
+    assert message in str(caught.value)
+
+
+def test_device_and_budget_in_a_file(tmp_path):
+    s = load_settings(toml(tmp_path, 'device = "auto"\nlatency_budget = "500us"\n'))
+    assert (s.device, s.latency_budget) == ("auto", pytest.approx(5e-4))
+    assert load_settings(toml(tmp_path, "latency_budget = 0.002")).latency_budget == 0.002
+
+
+def test_a_burst_on_a_gpu_fills_it_unless_it_was_set():
+    assert load_settings().rows_on("cuda") == 8192
+    assert load_settings(burst=100).rows_on("cuda") == 100
+    assert load_settings().rows_on("cpu") == load_settings().rows_at_once == 256

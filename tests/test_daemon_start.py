@@ -102,6 +102,38 @@ def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path):
         assert all(isinstance(line, dict) for line in process.log)
 
 
+# On a GPU, of which there is none to be seen
+
+NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "NUMBA_ENABLE_CUDASIM": "0"}
+
+
+def test_a_gpu_that_cannot_be_had_is_one_line(tmp_path):
+    ends = [f"--{role}=ipc://{tmp_path}/{role}" for role in ("ingest", "outputs", "control")]
+    done = run_serve(*ends, "--device=cuda", "--n-in=1", env=NO_GPU)
+    assert done.returncode == 1
+    assert done.stderr.startswith("streamrnn: device is 'cuda', but ")
+    for sought in (
+        "numba-cuda (",
+        "libcuda.so.1 (",
+        "a driver for CUDA 13.0 or newer (",
+        "a GPU of compute capability",
+    ):
+        assert sought in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_auto_takes_the_cpu_where_there_is_no_gpu_and_says_so_once():
+    with DaemonProcess("--n-in=1", "--device=auto", env=NO_GPU) as process:
+        (line,) = process.lines("no_gpu")
+        assert line["level"] == "info"
+        assert "looked for numba-cuda (" in line["reason"]
+        assert process.lines("ready")[0]["device"] == "cpu"
+        assert process.ask("info")["device"] == "cpu"
+    with DaemonProcess("--n-in=1", env=NO_GPU) as process:
+        assert process.lines("no_gpu") == []
+        assert process.lines("ready")[0]["device"] == "cpu"
+
+
 # In a thread
 
 

@@ -59,7 +59,7 @@ def driver(*devices, version=13000, init=0, context=0, words=b"it has its reason
     made.cuDriverGetVersion = lambda ref: put(ref, version)
     made.cuGetErrorString = lambda code, ref: put(ref, words) if words else 1
     made.cuDeviceGetCount = lambda ref: put(ref, len(devices))
-    made.cuDeviceGet = lambda ref, number: put(ref, number)
+    made.cuDeviceGet = put
     made.cuDeviceGetName = name
     made.cuDeviceTotalMem_v2 = lambda ref, device: put(ref, devices[device][3])
     made.cuDeviceGetAttribute = attribute

@@ -1,4 +1,4 @@
-"""`streamrnn info`: what is in a model."""
+"""`streamrnn info`: what is in a model, and what GPUs there are."""
 
 from __future__ import annotations
 
@@ -13,20 +13,31 @@ SAMPLE_STREAMS = 1024
 
 
 def info(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model file, a built-in model, or 'adaptive'.")],
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="A model file, a built-in model, or 'adaptive'.")
+    ] = None,
     n_in: Annotated[int, typer.Option("--n-in", min=1, max=4096, help="Channels of the adaptive model.")] = 4,
+    device: Annotated[
+        bool, typer.Option("--device", help="Show the GPUs found here, and how many streams of the model fit.")
+    ] = False,
     measure: Annotated[bool, typer.Option("--measure", help="Measure a step here, besides predicting it.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> int:
-    """Show what is in a model.
+    """Show what is in a model, or what GPUs there are.
 
-    Layers, channels, head, detector, origin, what a step costs, and the memory that a stream of it takes.
+    Layers, channels, head, detector, origin, what a step costs, and the memory that a stream of it takes. With
+    --device driver, GPUs and their memory instead.
 
     Example: streamrnn info adaptive --n-in 8
     """
     from .models import load
 
-    loaded = load(model, [f"x{i}" for i in range(n_in)])
+    if model is None and not device:
+        raise typer.BadParameter("give a MODEL to describe, or --device")
+    loaded = None if model is None else load(model, [f"x{i}" for i in range(n_in)])
+    if device:
+        _devices(model, loaded, json)
+        return 0
     facts = describe(loaded)
     if measure:
         facts["step"] |= _measured(loaded)
@@ -35,8 +46,22 @@ def info(
 
         print(dumps({"model": model, **facts}))
     else:
-        _print(model, facts)
+        _print(str(model), facts)
     return 0
+
+
+def _devices(name: str | None, model: Any, json: bool) -> None:
+    from ..gpus import look
+    from .gpus import device_facts, print_devices, room_for
+
+    found = look(free=True)
+    room = None if model is None else room_for(model, found.gpus)
+    if json:
+        from json import dumps
+
+        print(dumps({"model": name, **device_facts(found, room)}))
+    else:
+        print_devices(found, name, room)
 
 
 def describe(model: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ __all__ = [
     "ConfigOption",
     "ControlOption",
     "DataPathOption",
+    "DeviceOption",
     "DrainTimeoutOption",
     "EventBurstOption",
     "EventRateOption",
@@ -20,6 +21,7 @@ __all__ = [
     "HiddenOption",
     "IdleTtlOption",
     "IngestOption",
+    "LatencyBudgetOption",
     "LogFormatOption",
     "LogLevelOption",
     "MaxAheadOption",
@@ -152,6 +154,15 @@ MaxAheadOption = Annotated[
         rich_help_panel=_LIMITS,
     ),
 ]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        show_default="cpu",
+        metavar="DEVICE",
+        help="Where samples are stepped: cpu, cuda (a GPU), or auto: a GPU if one is found.",
+        rich_help_panel=_LIMITS,
+    ),
+]
 ThreadsOption = Annotated[
     int | None,
     typer.Option(
@@ -174,6 +185,15 @@ BurstOption = Annotated[
     int | None,
     typer.Option(
         show_default="256", metavar="N", help="Most messages stepped at once, for each thread.", rich_help_panel=_LIMITS
+    ),
+]
+LatencyBudgetOption = Annotated[
+    str | None,
+    typer.Option(
+        show_default="0",
+        metavar="TIME",
+        help="How long a burst that is not full waits for more, such as 500us.",
+        rich_help_panel=_LIMITS,
     ),
 ]
 ReceiveQueueOption = Annotated[

@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from ..errors import ConfigError
+from ..gpus import Device
 from ..transport.paths import Choice
 from ..wire.endpoints import CONTROL, INGEST, OUTPUTS, Endpoint, parse_endpoint
 from ..wire.messages import Limits
@@ -30,6 +31,9 @@ __all__ = ["ADAPTIVE", "Settings", "load_settings", "unknown_variables"]
 ADAPTIVE = "adaptive"
 """The model that needs no file: it learns each stream as it runs."""
 
+GPU_BURST = 8_192
+"""Rows of a burst on a GPU: what an H100 holds at once, by calculation (docs/cuda.md), and a third more."""
+
 MAX_BURST = 65_536
 """Most messages in a burst, and the default for many threads."""
 
@@ -37,6 +41,9 @@ _PREFIX = "STREAMRNN_"
 
 _OTHERS = ("config", "data")
 """Variables of the environment that are no settings: the settings file, and the folder of recordings for tests."""
+
+_TIME = re.compile(r"\s*(\d+\.?\d*|\.\d+)\s*(s|ms|us|µs)?\s*")
+_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
 
 _file: ContextVar[Path | None] = ContextVar("config file", default=None)
 
@@ -48,9 +55,20 @@ def _listed(value: object) -> object:
     return value
 
 
+def _duration(value: object) -> object:
+    """Seconds of a time that is written with its unit; anything else as it is."""
+    found = _TIME.fullmatch(value) if isinstance(value, str) else None
+    if found is not None:
+        return float(found[1]) * _UNITS[found[2] or "s"]
+    if isinstance(value, str):
+        raise ValueError("it must be a time such as 500us, 2ms or 0.01s")
+    return value
+
+
 Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Seconds = Annotated[float, Field(gt=0, le=1e9)]
 Count = Annotated[int, Field(ge=1, le=1 << 31)]
+Budget = Annotated[float, BeforeValidator(_duration), Field(ge=0, le=1)]
 
 
 class Settings(BaseSettings):
@@ -78,11 +96,13 @@ class Settings(BaseSettings):
     max_message: int = Field(1 << 20, ge=1 << 10, le=1 << 28, description="Largest message taken.")
     max_block: int = Field(65_536, ge=1, le=1 << 24, description="Most rows in a block.")
     max_ahead: Seconds = Field(86_400.0, description="How far a sample's time may be ahead of the clock.")
+    device: Device = Field("cpu", description="Where samples are stepped: cpu, cuda, or auto: a GPU if there is one.")
     threads: int = Field(1, ge=1, le=1024, description="Threads that step large bursts.")
     data_path: Choice = Field("auto", description="How messages are carried: compiled, or by pyzmq; auto: as can be.")
     burst: int = Field(
         256, ge=1, le=MAX_BURST, description="Most messages in a burst, for each thread; where set, in all."
     )
+    latency_budget: Budget = Field(0.0, description="How long a burst that is not full may wait for more samples.")
     receive_queue: Count = Field(2_000, description="Messages that may wait from each publisher.")
     send_queue: Count = Field(100_000, description="Messages that may wait for each subscriber.")
     event_rate: float = Field(100.0, gt=0, le=1e6, description="Events a second of each kind.")
@@ -95,10 +115,15 @@ class Settings(BaseSettings):
 
     @property
     def rows_at_once(self) -> int:
-        """Rows of a burst: what `burst` says, or where that says nothing enough for each thread to have its share."""
+        """Rows of a burst on the CPU; see `rows_on`."""
+        return self.rows_on("cpu")
+
+    def rows_on(self, device: str) -> int:
+        """Rows of a burst on "cpu" or "cuda": what `burst` says, or where that says nothing enough for each thread to
+        have its share, or for a GPU to be filled."""
         if "burst" in self.model_fields_set:
             return self.burst
-        return min(self.burst * self.threads, MAX_BURST)
+        return GPU_BURST if device == "cuda" else min(self.burst * self.threads, MAX_BURST)
 
     @classmethod
     def settings_customise_sources(
@@ -143,6 +168,8 @@ class Settings(BaseSettings):
                     raise ConfigError(
                         f"{name} is for the adaptive model; the file {self.model!r} has its own: leave it out"
                     )
+        if self.device == "cuda" and self.threads > 1:
+            raise ConfigError(f"threads is {self.threads}, and a GPU has its own: leave threads out, or device")
         self._apart()
         return self
 

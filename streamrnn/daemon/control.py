@@ -9,7 +9,7 @@ from typing import Any
 
 import zmq
 
-from ..errors import BadRequest, StreamRNNError
+from ..errors import BadRequest, DeviceError, StreamRNNError
 from ..transport.fleet import Fleet
 from ..transport.outlet import Outlet
 from ..wire.messages import decode_request, encode_error, encode_reply
@@ -35,7 +35,7 @@ class Control:
     """Answers the requests on the ROUTER `socket`.
 
     `info()` gives the daemon's description and `stop(reason)` makes it drain and end. A wrong request is answered
-    with an error; nothing that a peer sends ends the daemon.
+    with an error; nothing that a peer sends ends the daemon. Only a GPU that fails does: DeviceError, after its answer.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class Control:
         """REQ sends an empty frame before the body, and a DEALER may: the envelope goes back as it came."""
         at = frames.index(b"", 1) + 1 if b"" in frames[1:-1] else 1
         envelope, rest = frames[:at], frames[at:]
+        failed: DeviceError | None = None
         try:
             if len(rest) != 1 or at > MAX_ENVELOPE:
                 envelope = envelope[:MAX_ENVELOPE]
@@ -88,7 +89,10 @@ class Control:
         except StreamRNNError as error:
             self._outlet.counters.bad_requests += 1
             reply = encode_error(error)
+            failed = error if isinstance(error, DeviceError) else None
         self._socket.send_multipart([*envelope, reply], zmq.NOBLOCK)
+        if failed is not None:  # what a request broke, samples must not meet
+            raise failed
 
     def _carry_out(self, request: Request) -> dict[str, Any]:
         op = self._ops.get(request["op"])

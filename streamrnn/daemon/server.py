@@ -13,16 +13,18 @@ import zmq
 from .. import __version__
 from .._jit import cache_dir
 from ..engine import Engine
-from ..engine.core import SHARE
-from ..errors import ConfigError
+from ..errors import ConfigError, DeviceError
+from ..gpus import choose
 from ..model import Model
 from ..model.builtin import model_path
 from ..transport.counters import Counters
+from ..transport.events import MAX_REASON
 from ..transport.fleet import Fleet
 from ..transport.outlet import Outlet
 from ..transport.paths import Companion, open_path
 from ..transport.sockets import Door, Marks, open_control, open_ingest, open_outputs
 from ..wire.control import MAX_REQUEST
+from .advice import warn_of_threads
 from .config import ADAPTIVE, Settings, unknown_variables
 from .control import Control
 from .logs import Log, make_log
@@ -30,7 +32,7 @@ from .notify import notify
 from .signals import Signals, Waker
 from .timers import Timers
 
-__all__ = ["Server", "run"]
+__all__ = ["DEVICE_FAILED", "Server", "run"]
 
 HOUSEKEEPING = 1.0
 """Seconds between two looks at idle and silent streams, connections and held-back events."""
@@ -40,6 +42,10 @@ FLUSH = 0.25
 
 QUIET_MS = 50
 """With the ways in shut, this long without a message means that all that was received has been read."""
+
+
+DEVICE_FAILED = 3
+"""The exit status where a GPU failed: what started this daemon may start it again."""
 
 
 class _StoppedEarly(BaseException):
@@ -68,6 +74,7 @@ class Server:
         self.addresses: dict[str, list[str]] = {}
         self._waker = Waker()
         self._why: str | None = None
+        self._draining = False
         self._started = time.time_ns()
         self._rejected: dict[str, int] = {}
         self._told: dict[str, Any] = {}
@@ -79,10 +86,11 @@ class Server:
         self._waker.wake()
 
     def run(self) -> int:
-        """Serve until stopped; returns the exit status. ConfigError where an endpoint or the model is wrong."""
+        """Serve until stopped; returns the exit status. ConfigError where an endpoint or the model is wrong,
+        DeviceError where there is no GPU and must be one."""
         context: zmq.Context[Any] = zmq.Context() if self._context is None else self._context
         doors: list[Door] = []
-        linger = 0.0
+        linger, status = 0.0, 0
         try:
             with Signals(self._waker, self._on_signal):
                 try:
@@ -92,14 +100,17 @@ class Server:
                     self.log.info("stopped", reason=self._why, ready=False)
                     return 0
                 self._announce()
-                self._serve()
-                linger = self._drain()
+                try:
+                    self._serve()
+                    linger = self._drain()
+                except DeviceError as error:
+                    status, linger = DEVICE_FAILED, self._fail(error)
                 for door in doors:
                     door.close(linger)
                 if self._context is None:
                     context.term()
                 self.log.info("stopped", reason=self._why, **self._totals())
-                return 0
+                return status
         finally:
             for door in doors:
                 door.close(0)
@@ -141,6 +152,10 @@ class Server:
             self.log.warning(
                 "no_cache", hint="every start compiles anew; set NUMBA_CACHE_DIR to a folder that can be written"
             )
+        self._device, why = choose(s.device)
+        if why is not None:
+            self.log.info("no_gpu", reason=why, hint="samples are stepped on the CPU")
+        self._rows = s.rows_on(self._device)
         self._model = _model(s)
         companion = Companion(s.data_path)
         try:
@@ -153,7 +168,7 @@ class Server:
     def _load_engine(self, companion: Companion) -> None:
         s = self.settings
         n_in = None if self._model is None else self._model.spec.n_in
-        self._fleet = Fleet(self._make, n_in, s.rows_at_once, s.max_width, s.max_widths)
+        self._fleet = Fleet(self._make, n_in, self._rows, s.max_width, s.max_widths)
         try:
             (self._engine(1) if self._model is None else next(iter(self._fleet))).compile()
         except OSError as error:
@@ -163,22 +178,11 @@ class Server:
         companion.wait()
         self._outlet = Outlet(self._outputs.socket, Counters(), s.event_rate, s.event_burst)
         sockets = self._ingest.socket, self._outputs.socket
-        self._pump, why = open_path(s.data_path, *sockets, self._outlet, self._fleet, s.limits, s.rows_at_once)
+        budget = round(s.latency_budget * 1e9)
+        self._pump, why = open_path(s.data_path, *sockets, self._outlet, self._fleet, s.limits, self._rows, budget)
         if why is not None:
             self.log.warning("slow_path", reason=why, hint="messages go through pyzmq, at about an eighth of the rate")
-        self._warn_of_threads()
-
-    def _warn_of_threads(self) -> None:
-        """Say where `threads` asks for what cannot help."""
-        s, processors = self.settings, os.cpu_count() or 1
-        if s.threads > processors:
-            hint = f"threads wait for each other; set threads to {processors} at most"
-            self.log.warning("threads_exceed_processors", threads=s.threads, processors=processors, hint=hint)
-        if s.rows_at_once < SHARE * s.threads and s.threads > 1:
-            hint = (
-                f"a burst of {s.rows_at_once} is too small to share; leave burst out, or set it to {SHARE * s.threads}"
-            )
-            self.log.warning("threads_idle", threads=s.threads, burst=s.burst, hint=hint)
+        warn_of_threads(self.log, s, self._device, self._rows)
 
     def _engine(self, n_in: int) -> Engine:
         s = self.settings
@@ -187,7 +191,17 @@ class Server:
             model = Model.adaptive(n_in, hidden=s.hidden, seed=s.seed)
         # Counted from the microsecond of now, so that epochs grow over restarts and from one width's engine to another.
         try:
-            return Engine(model, s.capacity, s.idle_ttl, s.ring, epoch=time.time_ns() // 1000, threads=s.threads)
+            return Engine(
+                model,
+                s.capacity,
+                s.idle_ttl,
+                s.ring,
+                epoch=time.time_ns() // 1000,
+                threads=s.threads if self._device == "cpu" else 1,
+                device=self._device,
+            )
+        except DeviceError as error:
+            raise ConfigError(f"no room for {s.capacity} streams of {n_in} channels on the GPU: {error}") from None
         except MemoryError:
             raise ConfigError(
                 f"{s.capacity} streams of {n_in} channels do not fit into memory; lower capacity"
@@ -201,7 +215,7 @@ class Server:
 
     def _announce(self) -> None:
         seconds = round((time.time_ns() - self._started) / 1e9, 3)
-        said = {"version": __version__, "model": self.settings.model}
+        said = {"version": __version__, "model": self.settings.model, "device": self._device}
         if self._model is not None:  # each learned width has a fingerprint of its own
             said["fingerprint"] = self._model.fingerprint
         self._outlet.events.daemon("ready", **said, **self.addresses)
@@ -258,6 +272,7 @@ class Server:
 
     def _drain(self) -> float:
         """Publish the answer to everything received; returns the seconds left for handing it to subscribers."""
+        self._draining = True
         end = time.monotonic() + self.settings.drain_timeout
         last = end - FLUSH * self.settings.drain_timeout
         notify("STOPPING=1")
@@ -278,6 +293,27 @@ class Server:
         self._outlet.events.daemon("stopping", reason=self._why, discarded=self._outlet.counters.discarded or None)
         return max(0.0, end - time.monotonic())
 
+    def _fail(self, error: DeviceError) -> float:
+        """A GPU failed: what it was given is not answered, nor what came later. Says so, and returns the seconds for
+        handing that to subscribers.
+
+        States lived on the GPU and are lost with it; of each engine the log tells what this side knows.
+        """
+        self._why = error.code
+        seconds = FLUSH * self.settings.drain_timeout
+        notify("STOPPING=1")
+        if not self._draining:
+            self._ingest.shut()
+        lost = self._pump.discard(seconds)
+        known = [{"n_in": engine.n_in, "streams": len(engine)} for engine in self._fleet]
+        hint = "the states of these streams are lost: look at the GPU, and start anew"
+        self.log.error("device_failed", reason=str(error), engines=known, discarded=lost, hint=hint)
+        events = self._outlet.events
+        events.flush()
+        events.daemon("failed", code=error.code, reason=str(error)[:MAX_REASON])
+        events.daemon("stopping", reason=self._why, discarded=self._outlet.counters.discarded or None)
+        return seconds
+
     # Telling
 
     def _info(self) -> dict[str, Any]:
@@ -294,6 +330,7 @@ class Server:
             "started": self._started,
             "now": time.time_ns(),
             "model": model,
+            "device": self._device,
             "engines": [
                 {
                     "n_in": engine.n_in,

@@ -44,15 +44,16 @@ class Express(Pump):
         limit: int,
         library: Library,
         outputs: zmq.Socket[bytes],
+        budget: int = 0,
     ) -> None:
-        super().__init__(ingest, outlet, fleet, limits, limit)
+        super().__init__(ingest, outlet, fleet, limits, limit)  # compiled code does the waiting
         self._messages = Messages(library, 3)
         topic, body, spare = self._messages.addresses
         self._library = library
         self._known: list[tuple[Lane, int]] = []
         self._frames: list[Any] = []
         self._items = np.zeros(0, np.int64)
-        self._sources: Sequence[Any] = ()
+        self._sources: Sequence[Any] | None = None
         given = {
             at.INGEST: ingest.underlying,
             at.OUTPUTS: outputs.underlying,
@@ -63,6 +64,7 @@ class Express(Pump):
             at.MAX_MESSAGE: limits.max_message,
             at.AHEAD: limits.max_ahead_ns,
             at.FIXED: fleet.n_in is not None,
+            at.BUDGET: budget,
         }
         self._entries = (gather.address, begin_block.address, tell.address, rest.address)
         self._set(new_flow(library, self.limits, given))
@@ -81,7 +83,7 @@ class Express(Pump):
     @property
     def pending(self) -> bool:
         s = self._state
-        return super().pending or bool(s[at.HELD]) or s[at.PHASE] != GATHERING
+        return super().pending or bool(s[at.HELD]) or bool(s[at.ROWS]) or s[at.PHASE] != GATHERING
 
     def serve(self, others: Sequence[Any], wait_ms: int) -> set[Any]:
         if super().pending:  # what Python began, Python ends
@@ -89,26 +91,30 @@ class Express(Pump):
         if others != self._sources:
             self._watch(others)
         deadline = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + wait_ms * 1_000_000
-        self._sync()
-        while self._attend(run(self._frame, deadline, True)):
-            continue
-        self._count()
+        self._carry(deadline, True)
         ready = int(self._state[at.OTHERS])
-        return {source for k, source in enumerate(self._sources) if ready >> (k + 1) & 1}
+        return {source for k, source in enumerate(others) if ready >> (k + 1) & 1}
 
     def burst(self) -> int:
         if super().pending:
             return super().burst()
         before = self.counters.messages
-        self._sync()
-        while self._attend(run(self._frame, 0, False)):
-            continue
-        self._count()
+        self._carry(0, False)
         return self.counters.messages - before
+
+    def _carry(self, deadline: int, waiting: bool) -> None:
+        """Run compiled code, and do what it returns for, until it has done what it was called for."""
+        self._sync()
+        try:
+            while self._attend(run(self._frame, deadline, waiting)):
+                continue
+        finally:
+            self._count()
 
     def _forget(self) -> int:
         s = self._state
-        total = super()._forget() + int(s[at.HELD])
+        rows = 0 if s[at.BLOCK] else int(s[at.ROWS] - s[at.TELL])
+        total = super()._forget() + int(s[at.HELD]) + rows
         s[at.PHASE] = GATHERING
         for place in (at.HELD, at.BLOCK, at.ROWS, at.ROW, at.TELL):
             s[place] = 0
@@ -138,8 +144,8 @@ class Express(Pump):
         elif why == at.HANDOVER:
             recv = int(s[at.RECV])
             self.take(self._held(), recv)
+            s[at.HELD] = 0  # from now on it is among what Python has not settled
             self.flush(recv)
-            s[at.HELD] = 0
             self._sync()
             if self._answering is not None:
                 s[at.TAKEN] = 0  # what comes next is of another burst

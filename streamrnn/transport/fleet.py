@@ -29,8 +29,9 @@ class Lane:
 
     def __init__(self, engine: Engine, burst: int) -> None:
         self.engine = engine
-        # So that one call of compiled code, which hears of nothing meanwhile, takes milliseconds and not seconds.
-        rows = max(1, min(burst, _NUMBERS // engine.numbers))
+        # So that one call of compiled code, which hears of nothing meanwhile, takes milliseconds and not seconds. A GPU
+        # takes as long for a few rows as for thousands.
+        rows = burst if engine.device == "cuda" else max(1, min(burst, _NUMBERS // engine.numbers))
         self.burst = Burst(rows, engine.n_in)
         self.results = Results(rows, engine.n_in, engine.n_out)
         self.waiting: list[Sample] = []

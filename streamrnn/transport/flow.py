@@ -30,7 +30,7 @@ ROW_BYTES = 32
 """Bytes of a row in the answer to a block besides its id and its outputs, and more."""
 
 # Why `run` returned.
-DONE, READY, HANDOVER, NOTE, EVENTS, WIDER, SHARED, ROOM, INTERRUPTED, BROKEN, ON, FLUSH = range(12)
+DONE, READY, HANDOVER, NOTE, EVENTS, WIDER, SHARED, ROOM, INTERRUPTED, BROKEN, ON, FLUSH, WAIT = range(13)
 """
 DONE      nothing waits, or the burst is as long as bursts get, or the time is over (perhaps in the middle of a block)
 READY     another source can be read: the bits of state[OTHERS]
@@ -40,7 +40,7 @@ EVENTS    the engine has events
 WIDER     the id of row state[ROW] is longer than the table has room for
 SHARED    rows state[ROW] to state[STOP] are for the engine's threads
 ROOM      the answer to the held block needs state[WANTED] rows of room
-ON, FLUSH are between compiled functions: go on; settle the rows first.
+ON, FLUSH, WAIT are between compiled functions: go on; settle the rows first; the burst may wait for more.
 """
 
 GATHERING, STEPPING, TELLING = range(3)
@@ -54,7 +54,10 @@ PHASE, LANE, ROWS, ROW, TELL, STOP, RECV, TAKEN, HELD, FRAMES, LAST, OTHERS, UNT
 # and of the block that is held, if it is one: whether it is being answered, rows filled, the address of the next id,
 # rows kept for the answer and the bytes of their ids, and the room that it wants.
 BLOCK, FILLED, NEXT_ID, KEPT, KEPT_IDS, WANTED = range(25, 31)
-STATE = 31
+# And of waiting for more rows: the latency budget in ns, which is given once; when the burst has waited for so long, ns
+# of the monotonic clock; whether it is to wait at all.
+BUDGET, DUE, PATIENT = range(31, 34)
+STATE = 34
 
 # Places in Flow.counts, named as in `Counters`.
 COUNTED = ("messages", "bytes_in", "samples", "blocks", "accepted", "outputs", "published", "flags", "bytes_out")
@@ -114,7 +117,7 @@ flow_of = reader(Flow, _KINDS, _ENTRIES)
 def library_of(flow):
     """The library in a flow."""
     a = flow.library
-    return Library(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8])
+    return Library(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9])
 
 
 @fused

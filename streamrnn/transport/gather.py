@@ -11,7 +11,7 @@ from ..wire.codec import HAS, SEQ, SESSION, WIDTH, T, decode_sample, id_of_topic
 from ..wire.raw import copy
 from . import flow as at
 from .flow import BEGIN, bounds_of, flow_of, library_of
-from .native import AGAIN, REALTIME, data, more, now, receive, size
+from .native import AGAIN, MONOTONIC, REALTIME, data, more, now, receive, size
 
 __all__ = ["gather"]
 
@@ -38,6 +38,15 @@ def _take(library, flow):
     flow.counts[at.MESSAGES] += 1
     flow.counts[at.BYTES_IN] += taken
     return at.ON
+
+
+@fused
+def _waits(library, flow):
+    """Whether the burst, of which no message waits to be read, is to wait for more rows."""
+    s = flow.state
+    if s[at.PATIENT] == 0 or s[at.ROWS] == 0 or s[at.TAKEN] >= s[at.LIMIT]:
+        return False
+    return now(library, MONOTONIC, address_of(flow.clock)) < s[at.DUE]
 
 
 @fused
@@ -113,7 +122,8 @@ def _settle(address, library, flow):
 
 @Entry
 def gather(address):
-    """Take messages until something has to be done: FLUSH, HANDOVER, ROOM, DONE or BROKEN. `address` is the frame's."""
+    """Take messages until something has to be done: FLUSH, HANDOVER, ROOM, DONE, WAIT or BROKEN. `address` is the
+    frame's."""
     flow = flow_of(numbers_at(address))
     library = library_of(flow)
     s = flow.state
@@ -125,8 +135,12 @@ def gather(address):
         if not s[at.HELD]:
             if s[at.TAKEN] == 0:
                 s[at.RECV] = now(library, REALTIME, address_of(flow.clock))
+                if s[at.BUDGET] > 0:
+                    s[at.DUE] = now(library, MONOTONIC, address_of(flow.clock)) + s[at.BUDGET]
             why = at.DONE if s[at.TAKEN] >= s[at.LIMIT] else _take(library, flow)
             if why == at.DONE:
+                if _waits(library, flow):
+                    return at.WAIT
                 s[at.LAST] = 1
                 return at.FLUSH
             if why == at.BROKEN:

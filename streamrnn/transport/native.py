@@ -1,4 +1,4 @@
-"""libzmq and the clock from compiled code.
+"""libzmq, the clock and a short sleep from compiled code.
 
 pyzmq has loaded a libzmq; its functions are looked up by name in that very library, and their addresses travel to
 compiled code as data. So compiled code can be cached, and holds no name that a loader would have to resolve. A message
@@ -17,6 +17,7 @@ import numpy as np
 import zmq
 
 from .._jit import call_at, fused, kernel
+from ..frames import address_of
 from ..wire.raw import native64
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "find_library",
     "more",
     "now",
+    "pause",
     "poll",
     "receive",
     "send",
@@ -61,6 +63,7 @@ class Library(NamedTuple):
     poll: int
     errno: int
     clock_gettime: int
+    nanosleep: int
 
 
 def find_library() -> Library | str:
@@ -75,8 +78,9 @@ def find_library() -> Library | str:
         loaded.zmq_version(*map(ctypes.byref, version))
         if tuple(v.value for v in version) != zmq.zmq_version_info():
             return "another libzmq was found than the one that pyzmq uses"
-        names = [f"zmq_{name}" for name in Library._fields[:-1]]
-        functions = [getattr(loaded, name) for name in names] + [ctypes.CDLL(None).clock_gettime]
+        names = [f"zmq_{name}" for name in Library._fields[:-2]]
+        system = ctypes.CDLL(None)
+        functions = [getattr(loaded, name) for name in names] + [system.clock_gettime, system.nanosleep]
     except (ImportError, OSError, AttributeError) as error:
         return f"the libzmq that pyzmq uses was not found: {error}"
     return Library(*(ctypes.cast(f, ctypes.c_void_p).value or 0 for f in functions))
@@ -160,3 +164,11 @@ def now(library, clock, scratch):
     """A clock's time in ns; scratch int64 (2,), by its address, receives the C structure."""
     call_at(library.clock_gettime, (clock, scratch))
     return native64(scratch) * 1_000_000_000 + native64(scratch + 8)
+
+
+@kernel
+def pause(library, ns, scratch):
+    """Sleep for less than a second; scratch int64 (2,) is the C structure. A signal ends it early."""
+    scratch[0] = 0
+    scratch[1] = ns
+    call_at(library.nanosleep, (address_of(scratch), 0))

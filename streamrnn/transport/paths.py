@@ -30,8 +30,11 @@ def open_path(
     fleet: Fleet,
     limits: Limits,
     limit: int,
+    budget: int = 0,
 ) -> tuple[Pump, str | None]:
     """The data path between two sockets, and why it is not the compiled one where that was to be had if possible.
+
+    `limit` is the most messages of a burst, and `budget` how long one that is not full may wait for more, ns.
 
     Raises ConfigError where the compiled one was asked for and cannot be had.
     """
@@ -39,12 +42,12 @@ def open_path(
     if isinstance(library, Library):
         from .express import Express  # noqa: PLC0415 - begins to compile
 
-        path = Express(ingest, outlet, fleet, limits, limit, library, outputs)
+        path = Express(ingest, outlet, fleet, limits, limit, library, outputs, budget)
         path.compile()
         return path, None
     if choice == "compiled":
         raise ConfigError(f"data_path is 'compiled', but {library}; use 'auto' or 'pyzmq'")
-    return Pump(ingest, outlet, fleet, limits, limit), library if choice == "auto" else None
+    return Pump(ingest, outlet, fleet, limits, limit, budget), library if choice == "auto" else None
 
 
 class Companion:

@@ -22,6 +22,7 @@ from .counters import Counters
 from .fill import fill_samples
 from .fleet import Fleet, Lane
 from .outlet import Outlet
+from .patience import Patience
 from .rows import publish_rows
 
 __all__ = ["TURN_NS", "Pump"]
@@ -39,15 +40,18 @@ _DRAIN_BYTES = 8 << 20
 class Pump:
     """Owns the data path between the two sockets, in the thread that calls `serve` or `burst`.
 
-    `limit` is the most messages taken in one burst.
+    `limit` is the most messages taken in one burst, `budget` how long a burst that is not full may wait for more, ns.
     """
 
     name = "pyzmq"
 
-    def __init__(self, ingest: zmq.Socket[bytes], outlet: Outlet, fleet: Fleet, limits: Limits, limit: int) -> None:
+    def __init__(
+        self, ingest: zmq.Socket[bytes], outlet: Outlet, fleet: Fleet, limits: Limits, limit: int, budget: int = 0
+    ) -> None:
         self.fleet = fleet
         self.limits = replace(limits, tokens=fleet.tokens)
         self.limit = limit
+        self.patience = Patience(budget)
         self.outlet = outlet
         self.counters: Counters = outlet.counters
         self.ingest = ingest
@@ -56,13 +60,15 @@ class Pump:
         self._lane: Lane | None = None
         self._poller: zmq.Poller | None = None
         self._recv = 0
+        self._drained = 0
+        self._unsettled = 0
         self._backlog: deque[tuple[bytes, ...]] = deque()
         self._answering: Iterator[None] | None = None
 
     @property
     def pending(self) -> bool:
         """Whether something was received that is not settled yet."""
-        return self._answering is not None or bool(self._backlog)
+        return self._answering is not None or bool(self._backlog) or self._lane is not None
 
     def serve(self, others: Sequence[Any], wait_ms: int) -> set[Any]:
         """Wait until samples or any of `others` (sockets, file descriptors) can be read, but not longer than that; take
@@ -71,27 +77,51 @@ class Pump:
             self._poller = zmq.Poller()
             for source in (self.ingest, *others):
                 self._poller.register(source, zmq.POLLIN)
-        ready = {source for source, _ in self._poller.poll(0 if self.pending else wait_ms)}
+        end = self.patience.clock() + wait_ms * 1_000_000
+        ready = self._polled(0 if self.pending else wait_ms)
         if self.ingest in ready or self.pending:
-            ready.discard(self.ingest)
-            self.burst()
-        return ready
+            self._burst(patient=True)
+            while self._waits and ready <= {self.ingest} and self.patience.clock() < end:
+                self.patience.rest(end)
+                ready = self._polled(0)
+                self._burst(patient=True)
+        return ready - {self.ingest}
+
+    def _polled(self, wait_ms: int) -> set[Any]:
+        assert self._poller is not None
+        return {source for source, _ in self._poller.poll(wait_ms)}
 
     def burst(self) -> int:
         """Carry what is waiting, up to the limit, from one socket to the other; returns the messages taken."""
+        return self._burst(patient=False)
+
+    def _burst(self, patient: bool) -> int:
+        """The same; with `patient`, samples may be left waiting for more of them."""
         until = time.monotonic_ns() + TURN_NS
         if not self.pending:
             self._recv = time.time_ns()
-            self._backlog.extend(self._drain())
+            self._drained = 0
+            self.patience.begin()
+        if self._answering is None and not self._backlog:
+            messages = self._drain(self.limit - self._drained)
+            self._drained += len(messages)
+            self._backlog.extend(messages)
         taken = 0
-        while self.pending and time.monotonic_ns() < until:
+        while (self._answering is not None or self._backlog) and time.monotonic_ns() < until:
             if self._answering is not None:
                 self._answer()
             else:
-                self.take(self._backlog.popleft(), self._recv)
+                self.take(self._backlog[0], self._recv)
+                self._backlog.popleft()  # now: should a GPU fail meanwhile, this message counts as not settled
                 taken += 1
-        self.flush(self._recv)
+        if not (patient and self._waits and self._drained < self.limit and self.patience.lasts()):
+            self.flush(self._recv)
         return taken
+
+    @property
+    def _waits(self) -> bool:
+        """Whether nothing is left to do but to step samples, which may wait for more of them."""
+        return self._lane is not None and self._answering is None and not self._backlog
 
     def take(self, frames: tuple[bytes, ...], recv: int) -> None:
         """Take one message: a sample waits for `flush`, a block for `_answer`; all else is settled after what waits."""
@@ -134,11 +164,13 @@ class Pump:
         self._lane = None
         lane.burst.recv = recv
         self.counters.samples += n
+        self._unsettled = n
         done = 0
         while done < n:
             start = done
             done += lane.engine.ingest(lane.burst, lane.results, start)
             publish_rows(self.outlet, lane, start, done, recv, outputs=True)
+            self._unsettled = n - done
 
     def discard(self, seconds: float) -> int:
         """Take messages without looking at them until none is waiting or the time is over; returns how many, with those
@@ -146,7 +178,7 @@ class Pump:
         deadline = time.monotonic() + seconds
         total = self._forget()
         while time.monotonic() < deadline:
-            taken = len(self._drain())
+            taken = len(self._drain(self.limit))
             if not taken:
                 break
             total += taken
@@ -155,18 +187,23 @@ class Pump:
 
     def _forget(self) -> int:
         """Let go of what was received and is not settled; returns how many messages that are."""
-        total = len(self._backlog) + (self._answering is not None)
+        total = len(self._backlog) + (self._answering is not None) + self._unsettled
+        if self._lane is not None:
+            total += len(self._lane.waiting)
+            self._lane.waiting.clear()
+            self._lane = None
+        self._unsettled = 0
         self._backlog.clear()
         self._answering = None
         return total
 
-    def _drain(self) -> list[tuple[bytes, ...]]:
-        """The frames of the messages that are waiting, up to the limit."""
+    def _drain(self, most: int) -> list[tuple[bytes, ...]]:
+        """The frames of the messages that are waiting, `most` at most."""
         receive = self._receive
         messages: list[tuple[bytes, ...]] = []
         size = 0
         try:
-            while len(messages) < self.limit and size < _DRAIN_BYTES:
+            while len(messages) < most and size < _DRAIN_BYTES:
                 topic = receive(_NOBLOCK, False)
                 if not topic.more:
                     frames: tuple[bytes, ...] = (topic.bytes,)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from .._jit import call_at, inlined, kernel
+from .._jit import call_at, fused, inlined, kernel
 from ..engine.frame import INGEST, events_of, marks_of
 from ..engine.ingest import SHARED, WIDER
 from ..frames import address_of, numbers_at
 from ..wire.raw import native64
 from . import flow as at
 from .flow import GATHER, GATHERING, REST, STEPPING, TELL_ROWS, TELLING, flow_of, library_of
-from .native import INTERRUPTED, MONOTONIC, now, poll
+from .native import INTERRUPTED, MONOTONIC, now, pause, poll
+from .patience import nap
 from .pump import TURN_NS
 
 __all__ = ["run"]
+
+_nap = fused(nap)
 
 
 @inlined
@@ -73,19 +76,23 @@ def run(frame, deadline, waiting):
     """Carry messages until Python is needed; returns why (`flow.py`). `frame` is that of a flow.
 
     With `waiting`, wait for more between bursts, until the monotonic clock shows `deadline` (ns) or another source can
-    be read; without it, one burst.
+    be read, and within a burst for as long as its budget allows; without it, one burst.
     """
     flow = flow_of(frame)
     library = library_of(flow)
     s = flow.state
     s[at.OTHERS] = 0
+    s[at.PATIENT] = 1 if waiting and s[at.BUDGET] > 0 else 0
     began = now(library, MONOTONIC, address_of(flow.clock))
     s[at.UNTIL] = began + TURN_NS
-    ready = not waiting or s[at.PHASE] != GATHERING or s[at.HELD] != 0
+    # A burst from which Python was called goes on; what comes later is of another, with its own time of receipt.
+    ready = not waiting or s[at.PHASE] != GATHERING or s[at.HELD] != 0 or s[at.TAKEN] != 0
     while True:
+        patient = False
         if ready:
             why = _turn(frame, library, flow)
-            if why != at.DONE or not waiting:
+            patient = why == at.WAIT
+            if (why != at.DONE and not patient) or not waiting:
                 return why
             if s[at.OTHERS] != 0:
                 return at.READY
@@ -93,7 +100,9 @@ def run(frame, deadline, waiting):
         left = deadline - began
         if left <= 0:
             return at.DONE
-        ready = s[at.PHASE] != GATHERING or s[at.HELD] != 0
+        ready = patient or s[at.PHASE] != GATHERING or s[at.HELD] != 0
+        if patient:
+            pause(library, _nap(s[at.BUDGET], min(left, s[at.DUE] - began)), flow.clock)
         # Rounded up, so that time is not spent in polls of no time.
         found = poll(library, s[at.ITEMS], s[at.N_ITEMS], 0 if ready else (left + 999_999) // 1_000_000)
         if found < 0:

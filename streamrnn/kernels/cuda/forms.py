@@ -50,7 +50,7 @@ def _lstm(z, s, at, H, j, c, gate, act, out, limit):
 
 @block_function
 def _gru(z, s, at, H, j, h, gate, limit, before):
-    """The gates of unit j, and what becomes of the candidate before or after its product; z[s] = [n_x | r | z | n_h]."""
+    """The gates of unit j, and what becomes of the candidate before or after its product; z[s] is [n_x|r|z|n_h]."""
     r = _gate(z, s, H + j, gate, limit)
     put(z, (s, 2 * H + j), _gate(z, s, 2 * H + j, gate, limit))
     if before:
