@@ -16,7 +16,17 @@ from typing import Any
 
 from numba import config, cuda
 
-__all__ = ["SIMULATED", "assembly", "block_function", "cuda", "exact", "inexact", "launched", "machine_code"]
+__all__ = [
+    "SIMULATED",
+    "assembly",
+    "block_function",
+    "cuda",
+    "dissolved",
+    "exact",
+    "inexact",
+    "launched",
+    "machine_code",
+]
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 """Whether kernels run in Numba's simulator: on the CPU, each thread of a block a thread of Python."""
@@ -59,6 +69,11 @@ def inexact(ptx: str) -> list[str]:
 def block_function(function: Callable[..., Any]) -> Any:
     """The decorator of what the threads of a block run together; it becomes a part of its callers."""
     return cuda.jit(device=True)(function) if SIMULATED else cuda.jit(device=True, forceinline=True)(function)
+
+
+def dissolved(function: Callable[..., Any]) -> Any:
+    """The decorator of helpers that return arrays, which functions of a kernel may not: their lines become its own."""
+    return cuda.jit(device=True)(function) if SIMULATED else cuda.jit(device=True, inline="always")(function)
 
 
 def _python(function: Any) -> Callable[..., None]:

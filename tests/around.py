@@ -11,10 +11,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+import ptx as instructions
 from networks import forecaster, speaker
 from numba import types
 
@@ -28,7 +31,10 @@ from streamrnn.engine.table import COUNT
 from streamrnn.kernels.cuda.product import LAUNCH, THREADS, TILE
 from streamrnn.kernels.score import COMPONENTS, SETTINGS
 
-STREAMS, WARM, STEPS = 19, 160, 8
+STREAMS, WARM, STEPS = 19, 160, 6
+
+_LARGE = "large"
+"""The kind whose readout has more features than a block has threads: slow in the simulator, so of one step."""
 
 # Early in life and quick to judge, so that a few samples see all that can happen.
 _QUICK = {"warmup": 4.0, "youth": 30.0, "hold": 3.0, "longest": 9.0, "missing": 2.0}
@@ -37,7 +43,7 @@ _OFF = {name: 0.0 for name in COMPONENTS if name in SETTINGS}
 KINDS: dict[str, Any] = {
     "adaptive": lambda: Model.adaptive(3, 13, clock=False, detector=_QUICK, learning={"drift": 1e-3}),
     "clock": lambda: Model.adaptive(2, 5, detector=_QUICK),
-    "large": lambda: Model.adaptive(1, 130, clock=False, detector=_OFF),
+    _LARGE: lambda: Model.adaptive(1, 130, clock=False, detector=_OFF),
     "wide": lambda: forecaster(n=11, detector=_QUICK),
     "horizon": lambda: forecaster(horizon=3, normaliser="none", detector=_QUICK),
     "spread": lambda: forecaster("gaussian", n=2, detector=_QUICK),
@@ -65,20 +71,21 @@ class Up(NamedTuple):
     missing: np.ndarray
 
 
+def _arrays(kinds: str) -> list[Any]:
+    numbers = {"l": types.int64, "f": types.float32, "d": types.float64, "b": types.int8, "i": types.int32}
+    return [types.Array(numbers[k[0]], int(k[1]), "C") for k in kinds.split()]
+
+
+_PROGRAM, _SLAB, _WORK = _arrays("l1 l2 f1 d1 d1"), _arrays("f2 d2 d2 f3"), _arrays("f2 f2 d2 d2")
+_DOWN, _UP = _arrays("l1 l1 l1 f2 b1"), _arrays("f2 f1 i1 b1 b1 b2")
+
+
 def _parts() -> dict[str, tuple[Any, tuple[Any, ...]]]:
     """What the twin is made of, as kernels for an assembler: each function, and the types of its arguments."""
-
-    def arrays(kinds: str) -> list[Any]:
-        numbers = {"l": types.int64, "f": types.float32, "d": types.float64, "b": types.int8, "i": types.int32}
-        return [types.Array(numbers[k[0]], int(k[1]), "C") for k in kinds.split()]
-
     sizes = types.NamedUniTuple(types.int64, len(Sizes._fields), Sizes)
-    program = types.NamedTuple(arrays("l1 l2 f1 d1 d1"), Program)
-    slab = types.NamedTuple(arrays("f2 d2 d2 f3"), Slab)
-    work = types.NamedTuple(arrays("f2 f2 d2 d2"), Work)
-    down = types.NamedTuple(arrays("l1 l1 l1 f2 b1"), Down)
-    up = types.NamedTuple(arrays("f2 f1 i1 b1 b1 b2"), Up)
-    rows, y = arrays("l1 f2")
+    program, slab = types.NamedTuple(_PROGRAM, Program), types.NamedTuple(_SLAB, Slab)
+    work, down, up = types.NamedTuple(_WORK, Work), types.NamedTuple(_DOWN, Down), types.NamedTuple(_UP, Up)
+    rows, y = _arrays("l1 f2")
     return {
         "before": (before, (sizes, program, slab, work, down, up, types.int64)),
         "online": (online, (sizes, program, slab, work, down, rows, y, types.int64)),
@@ -123,7 +130,7 @@ def signals(model: Model, steps: int) -> np.ndarray:
     x[-2:, 1] = 80.0
     x[rng.random(shape) < 0.06] = np.nan
     x[rng.random((steps, STREAMS)) < 0.05] = np.nan
-    x[WARM // 2 :, 2, 0] = np.where(np.arange(steps - WARM // 2) % 9 < 5, np.nan, 1.0)
+    x[WARM - 3 :, 4, 0] = x[WARM - 7 :, 5, 0] = np.nan  # gaps as there was none before
     x[-4, 3] = 1e30
     x[-3, 3] = -1e30
     return x.astype("f")
@@ -135,7 +142,7 @@ def _copy(slab: Slab) -> Slab:
 
 @cache
 def on_cpu(kind: str) -> Run:
-    """The CPU's engine over samples of that kind of model, of which the last STEPS are told."""
+    """The CPU's engine over samples of that kind of model, of which the last are told: STEPS of them, or one."""
     model = KINDS[kind]()
     engine = Engine(model, capacity=STREAMS + 3, ring=4 if kind == "clock" else 5)
     x = signals(model, WARM + STEPS)
@@ -144,7 +151,8 @@ def on_cpu(kind: str) -> Run:
     x_held = int(Sizes(*engine._program.sizes.tolist()).x_held)
     steps: list[Step] = []
     begin = engine._slab
-    for k in range(WARM + STEPS):
+    last = WARM + (1 if kind == _LARGE else STEPS)
+    for k in range(last):
         order = rng.permutation(STREAMS)
         told = k >= WARM
         reset = rng.random(STREAMS) < 0.1 if told and k % 3 == 1 else np.zeros(STREAMS, bool)
@@ -162,6 +170,12 @@ def on_cpu(kind: str) -> Run:
             h, u = engine._slab.state[slots, :x_held], engine._work.u[:STREAMS, : model.spec.n_net]
             steps.append(Step(down, h.copy(), u.copy(), up))
     return Run(engine._program, begin, steps, _copy(engine._slab))
+
+
+def expected(kind: str) -> list[np.ndarray]:
+    """What the CPU's engine answers, and its streams' rows behind: what `replayed` is to give, array by array."""
+    run = on_cpu(kind)
+    return [a for step in run.steps for a in (step.u, *step.up)] + list(run.end)
 
 
 _sizes = read_sizes.py_func if SIMULATED else read_sizes
@@ -187,10 +201,14 @@ def _around(
 
 
 around = block_function(_around)
+AROUND = (*_PROGRAM, *_SLAB, *_WORK, *_arrays("l1"), *_DOWN, *_arrays("f2"), *_UP, types.int64)
 
 
-def on_device(kind: str, blocks: int = 1, steps: int = STEPS) -> tuple[list[np.ndarray], Slab]:
-    """What the twin answers to each step, its inputs of the network included, and the streams' rows behind them."""
+def replayed(kind: str, blocks: int, launch: Callable[[list[Any]], None]) -> tuple[list[np.ndarray], Slab]:
+    """What the twin answers to each step, its inputs of the network included, and the streams' rows behind them.
+
+    `launch` runs `around` on so many blocks with the arguments that it is given.
+    """
     model, run = KINDS[kind](), on_cpu(kind)
     slab, spec = _copy(run.begin), model.spec
     columns = scratch(spec.n_features if spec.readout == "online" else 0, spec.n_out)
@@ -198,29 +216,51 @@ def on_device(kind: str, blocks: int = 1, steps: int = STEPS) -> tuple[list[np.n
     work = Work(np.full((STREAMS, spec.n_in), np.nan, "f"), np.full((STREAMS, spec.n_net + 2), np.nan, "f"), phi, gain)
     cpu = Engine(model, capacity=1)._work
     answers = []
-    with exact():
-        step = launched(around, LAUNCH)
-        for down, h, _, expected in run.steps[:steps]:
-            for slot in down.slots[(down.has & HAS_RESET) != 0]:
-                clear_row(run.program, slab, cpu, slot)
-            y = np.full_like(expected.y, np.nan) if spec.readout == "online" else expected.y.copy()
-            up = Up(y, *(np.full_like(a, 77) for a in expected[1:]))
-            step[blocks, THREADS](*run.program, *slab, *work, np.arange(STREAMS), *down, h, *up, STREAMS)
-            answers += [work.u[:, : spec.n_net].copy(), *up]
+    for down, h, _, expected in run.steps:
+        for slot in down.slots[(down.has & HAS_RESET) != 0]:
+            clear_row(run.program, slab, cpu, slot)
+        y = np.full_like(expected.y, np.nan) if spec.readout == "online" else expected.y.copy()
+        up = Up(y, *(np.full_like(a, 77) for a in expected[1:]))
+        launch([*run.program, *slab, *work, np.arange(STREAMS), *down, h, *up, STREAMS])
+        answers += [work.u[:, : spec.n_net].copy(), *up]
     return answers, slab
 
 
-def races() -> dict[str, int]:
-    """How many races there are in a step of every kind of model, two blocks having a tile each."""
+def on_device(
+    kind: str, blocks: int = 1, launching: Callable[[], AbstractContextManager[Any]] = nullcontext
+) -> tuple[list[np.ndarray], Slab]:
+    """`replayed` in the simulator, or on a GPU; each launch is inside a `launching()`."""
+    step = launched(around, LAUNCH)
+
+    def launch(arguments: list[Any]) -> None:
+        with exact(), launching():
+            step[blocks, THREADS](*arguments)
+
+    return replayed(kind, blocks, launch)
+
+
+def by_instructions(kind: str, ptx: str, blocks: int = 1) -> tuple[list[np.ndarray], Slab]:
+    """`replayed` by the PTX of `around`, one instruction at a time."""
+    return replayed(kind, blocks, lambda arguments: instructions.run(ptx, blocks, THREADS, arguments))
+
+
+def races() -> dict[str, list[int]]:
+    """How many races there are in each step of every kind of model, two blocks having a tile each."""
     from races import watched  # the simulator's parts alone
 
-    found = {}
+    found: dict[str, list[int]] = {}
     for kind in KINDS:
         on_cpu(kind)
-        with watched() as watch:
-            on_device(kind, blocks=2, steps=2)
-        assert watch.accesses > 1_000
-        found[kind] = len(watch.races)
+
+        @contextmanager
+        def launching(kind: str = kind) -> Iterator[None]:
+            with watched() as watch:
+                yield
+            assert watch.accesses > 1_000
+            found.setdefault(kind, []).append(len(watch.races))
+
+        if kind != _LARGE:
+            on_device(kind, 2, launching)
     return found
 
 

@@ -27,6 +27,8 @@ compiler = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
     """Every kind of model and the races, from a process of its own: the simulator takes the CUDA target's place."""
+    for kind in around.KINDS:
+        around.on_cpu(kind)  # so that what both processes compile is in the cache
     out = tmp_path_factory.mktemp("cuda") / "out.npz"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")} | {"NUMBA_ENABLE_CUDASIM": "1"}
     program = Path(__file__).with_name("around.py")
@@ -35,16 +37,11 @@ def simulated(tmp_path_factory):
         return {name: arrays[name] for name in arrays.files}
 
 
-def expected(kind):
-    run = around.on_cpu(kind)
-    return [a for step in run.steps for a in (step.u, *step.up)] + list(run.end)
-
-
 @pytest.mark.parametrize("kind", around.KINDS)
 def test_the_simulator_gives_the_cpus_bits(simulated, kind):
-    arrays = expected(kind)
+    arrays = around.expected(kind)
     assert len(arrays) == sum(name.startswith(f"{kind}.") for name in simulated)
-    names = [f"step {k}, {name}" for k in range(around.STEPS) for name in ("u", *around.Up._fields)]
+    names = [f"step {k}, {name}" for k in range(len(around.on_cpu(kind).steps)) for name in ("u", *around.Up._fields)]
     for i, name in enumerate([*names, *around.Slab._fields]):
         assert simulated[f"{kind}.{i}"].tobytes() == arrays[i].tobytes(), name
 
@@ -65,8 +62,8 @@ def test_the_samples_hold_all_that_can_happen():
 
 def test_no_two_threads_race(simulated):
     races = json.loads(str(simulated["races"]))
-    assert set(races) == set(around.KINDS)
-    assert not any(races.values())
+    assert set(races) == set(around.KINDS) - {"large"}
+    assert all(len(found) == around.STEPS and not any(found) for found in races.values())
 
 
 @compiler

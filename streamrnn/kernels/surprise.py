@@ -16,14 +16,14 @@ from types import MappingProxyType
 
 import numpy as np
 
-from streamrnn._jit import apart, kernel
+from streamrnn._jit import apart, fused, kernel
 
 from . import signals
 from .episode import decide
 from .signals import BEST, BEST_CAUSE, CAUSE, HEAD, RELEASE, THRESHOLD, UP
 from .vector import fma, least, most, of_word, word_of
 
-__all__ = ["BY_SURPRISE", "RANGES", "SETTINGS", "SIZE", "judge", "log2"]
+__all__ = ["BY_SURPRISE", "RANGES", "SETTINGS", "SIZE", "judge", "judge_here", "log2"]
 
 SETTINGS = MappingProxyType(
     {
@@ -82,12 +82,18 @@ def log2(x):
 
 @kernel
 def judge(p, has_forecast, row, params, i, score, flag, edge, cause):
+    """`judge_here`, but never a part of its caller."""
+    apart()
+    judge_here(p, has_forecast, row, params, i, score, flag, edge, cause)
+
+
+@fused
+def judge_here(p, has_forecast, row, params, i, score, flag, edge, cause):
     """Judge one token of one stream and write row `i` of the results, as `score.score` does.
 
     p float32, the probability that the forecast gave it, read only where has_forecast; row float64 (SIZE,); params
     float64, the values of score.SETTINGS.
     """
-    apart()
     if has_forecast:
         bits = -log2(most(_LEAST, np.float64(p)))
         row[_AVERAGE] += params[_RATE] * ((bits - params[_MEAN]) - row[_AVERAGE])

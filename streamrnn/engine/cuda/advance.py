@@ -3,49 +3,72 @@
     clear -> fill missing channels, score, normalise, learn -> every layer -> readout -> ring
 
 Block b takes the streams of tiles b, b + gridDim.x, ... through all of it, so that no block waits for another and what
-follows each other is parted by a barrier of the block alone. What the kernel works on it finds by the frames that
-`memory` has made: one at the beginning of the memory, one at the beginning of the wave's packet.
+follows each other is parted by a barrier of the block alone. What the kernel works on it finds by the numbers that
+`memory` tells.
 """
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from streamrnn._cuda import block_function, cuda
-from streamrnn.frames import FIELDS
-from streamrnn.kernels.cuda.product import BLOCK, TILE, WARPS
+from streamrnn._cuda import block_function, cuda, dissolved
+from streamrnn.kernels import rls
+from streamrnn.kernels.cuda.product import BLOCK, THREADS, TILE, WARPS
+from streamrnn.kernels.signals import SETTINGS
 from streamrnn.kernels.spread import NONE as NO_SPREAD
 
-from ..program import FORECAST, NORMALISER_FIXED, Program, Sizes, Slab
-from .chain import forecast, layers, readout
-from .memory import HEAD, PACKET, PARTS
+from ..packing import KIND, Row
+from ..program import FORECAST, NO_READOUT, NORMALISER_FIXED, Program, Sizes, Slab
+from .chain import forecast, layers_of, readout
+from .memory import packet_places
 from .sample import Work, after, before, online, scale_back
 from .views import cube, matrix, vector
 from .waves import FRESH, Down, Up
 
-__all__ = ["advance"]
+__all__ = ["LAUNCH", "Traits", "advance_of"]
 
-# Places in the memory's frame, and in a packet's behind its head.
-(
-    _SIZES, _LAYERS, _WEIGHTS, _SETTINGS, _LEARNING,
-    _BLANK_STATE, _BLANK_ADAPT, _BLANK_DETECTOR,
-    _ROWS, _U, _Z, _FILLED, _PHI, _GAIN,
-    _STATE, _ADAPT, _DETECTOR, _RING,
-) = (np.int64(FIELDS * k) for k in range(len(PARTS)))  # fmt: skip
-_T, _SLOTS, _COUNTS, _X, _HAS, _Y, _SCORE, _CAUSE, _DONE, _FLAG, _EDGE, _MISSING = (
-    np.int64(HEAD + FIELDS * k) for k in range(len(PACKET))
-)
+LAUNCH = (THREADS, 2)
+"""Threads of a block, and how many blocks a multiprocessor must have registers for: with three, addresses spill."""
 
+_COLUMNS, _SETTINGS, _LEARNING = len(Row._fields), len(SETTINGS), len(rls.SETTINGS)
 _ZERO = np.float32(0.0)
 
 
-@block_function
-def _read_sizes(s):
-    """The program's sizes as a `Sizes` of numbers."""
-    return Sizes(
-        s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], s[11], s[12],
-        s[13], s[14], s[15], s[16], s[17], s[18], s[19], s[20], s[21], s[22], s[23], s[24],
-    )  # fmt: skip
+_places = block_function(packet_places)
+
+
+@dissolved
+def _program(p, f32, f64, i64):
+    return Program(
+        vector(i64, 0, 0),
+        matrix(i64, p.layers, p.depth, _COLUMNS),
+        vector(f32, p.weights, p.n_weights),
+        vector(f64, p.settings, _SETTINGS),
+        vector(f64, p.learning, _LEARNING),
+    )
+
+
+@dissolved
+def _slab(sizes, p, f32, f64):
+    return Slab(
+        matrix(f32, p.state, p.capacity, p.state_width),
+        matrix(f64, p.adapt, p.capacity, p.adapt_width),
+        matrix(f64, p.detector, p.capacity, p.detector_width),
+        cube(f32, p.ring, p.capacity, sizes.ring, sizes.n_in + sizes.n_out + 1),
+    )
+
+
+@dissolved
+def _work(sizes, p, f32, f64):
+    return Work(
+        matrix(f32, p.filled, p.wave, sizes.n_in),
+        matrix(f32, p.u, p.wave, p.u_width),
+        matrix(f64, p.phi, p.held, p.phi_width),
+        matrix(f64, p.gain, p.held, p.gain_width),
+    )
 
 
 @block_function
@@ -69,55 +92,96 @@ def _clear(slab, state, adapt, detector, down, n):
     cuda.syncthreads()
 
 
-@block_function
-def advance(f32, f64, i64, i32, i8, base):
-    """Step the wave whose packet begins at i64[base], in the memory that each of these arrays is all of."""
-    n = i64[base]
-    program = Program(
-        vector(i64, i64, _SIZES),
-        matrix(i64, i64, _LAYERS),
-        vector(f32, i64, _WEIGHTS),
-        vector(f64, i64, _SETTINGS),
-        vector(f64, i64, _LEARNING),
+class Traits(NamedTuple):
+    """What a kernel is compiled for: the kinds of the model's layers, and what of its `Sizes` says what is done and not
+    how much of it. All models of the same traits, of whatever size, share a kernel."""
+
+    kinds: frozenset[int]
+    head: int
+    online: int
+    normaliser: int
+    clock: int
+    scored: int
+    spread: int
+    words: bool
+    reads_out: bool
+
+    @classmethod
+    def of(cls, program: Program) -> Traits:
+        s = Sizes(*program.sizes.tolist())
+        kinds = frozenset(program.layers[:, KIND].tolist())
+        return cls(
+            kinds, s.head, s.online, s.normaliser, s.clock, s.scored, s.spread, s.tokens > 0, s.w_out != NO_READOUT
+        )
+
+
+def _known_of(traits: Traits) -> Any:
+    """A function that gives sizes with what is known of them as constants, which the compiler can follow."""
+    _, head, online, normaliser, clock, scored, spread, words, reads_out = traits
+
+    @dissolved
+    def known(s):
+        return Sizes(
+            s.n_in, s.n_net, s.n_out, head, online, normaliser, clock, s.ring, s.x_held, s.seen, s.u_prev, s.y_prev,
+            s.p, s.w, s.pending, s.stats, s.features, s.w_out if reads_out else NO_READOUT, s.b_out, s.mean, scored,
+            s.horizon, s.kept, spread, s.tokens if words else 0,
+        )  # fmt: skip
+
+    return known
+
+
+@cache
+def advance_of(traits: Traits) -> Any:
+    """The kernel of models of these traits, as a `block_function`."""
+    known, layers = _known_of(traits), layers_of(traits.kinds)
+    learned = bool(traits.online)
+    in_units = (
+        traits.head == FORECAST
+        and traits.normaliser == NORMALISER_FIXED
+        and traits.spread == NO_SPREAD
+        and not traits.words
     )
-    slab = Slab(matrix(f32, i64, _STATE), matrix(f64, i64, _ADAPT), matrix(f64, i64, _DETECTOR), cube(f32, i64, _RING))
-    work = Work(matrix(f32, i64, _FILLED), matrix(f32, i64, _U), matrix(f64, i64, _PHI), matrix(f64, i64, _GAIN))
-    rows, z = vector(i64, i64, _ROWS), matrix(f32, i64, _Z)
-    down = Down(
-        vector(i64, i64, base + _T),
-        vector(i64, i64, base + _SLOTS),
-        vector(i64, i64, base + _COUNTS),
-        matrix(f32, i64, base + _X),
-        vector(i8, i64, base + _HAS),
-    )
-    up = Up(
-        matrix(f32, i64, base + _Y),
-        vector(f32, i64, base + _SCORE),
-        vector(i32, i64, base + _CAUSE),
-        vector(i32, i64, base + _DONE),
-        vector(i8, i64, base + _FLAG),
-        vector(i8, i64, base + _EDGE),
-        matrix(i8, i64, base + _MISSING),
-    )
-    sizes = _read_sizes(program.sizes)
-    blank = vector(f32, i64, _BLANK_STATE), vector(f64, i64, _BLANK_ADAPT), vector(f64, i64, _BLANK_DETECTOR)
-    _clear(slab, blank[0], blank[1], blank[2], down, n)
-    before(sizes, program, slab, work, down, up, n)
-    layers(program.layers, program.weights, slab.state, down.slots, work.u, rows, z, n)
-    if sizes.online:
-        online(sizes, program, slab, work, down, rows, up.y, n)
-    else:
-        readout(sizes, program.layers, program.weights, slab.state, down.slots, work.u, rows, z, n, up.y)
-        forecast(sizes, program.weights, rows, n, up.y)
-        if (
-            sizes.head == FORECAST
-            and sizes.tokens == 0
-            and sizes.spread == NO_SPREAD
-            and sizes.normaliser == NORMALISER_FIXED
-        ):
-            scale_back(sizes, program, up.y, n)
-    after(sizes, slab, work, down, up, n)
-    # Behind the last barrier: whoever sees the ticket knows that the tile's streams went through all of it.
-    if cuda.threadIdx.x == 0:
-        for first in range(cuda.blockIdx.x * TILE, n, cuda.gridDim.x * TILE):
-            up.done[first // TILE] = i64[base + 1]
+
+    @block_function
+    def advance(f32, f64, i64, i32, i8, given, p, base, m, n, ticket):
+        """Step the n streams of the wave whose packet of m rows begins at byte `base` of the memory that each of these
+        arrays is all of; given a `Sizes`, p `Places`, ticket what Up.done says of a tile that was stepped."""
+        sizes = known(given)
+        n_in, n_out = sizes.n_in, sizes.n_out
+        at = _places(base, m, n_in, n_out)
+        down = Down(
+            vector(i64, at[0], m),
+            vector(i64, at[1], m),
+            vector(i64, at[2], m),
+            matrix(f32, at[3], m, n_in),
+            vector(i8, at[4], m),
+        )
+        up = Up(
+            matrix(f32, at[5], m, n_out),
+            vector(f32, at[6], m),
+            vector(i32, at[7], m),
+            vector(i32, at[8], m // TILE),
+            vector(i8, at[9], m),
+            vector(i8, at[10], m),
+            matrix(i8, at[11], m, n_in),
+        )
+        program, slab, work = _program(p, f32, f64, i64), _slab(sizes, p, f32, f64), _work(sizes, p, f32, f64)
+        rows, z = vector(i64, p.rows, p.wave), matrix(f32, p.z, p.held, p.z_width)
+        blank_state, blank_adapt = vector(f32, p.blank_state, p.state_width), vector(f64, p.blank_adapt, p.adapt_width)
+        _clear(slab, blank_state, blank_adapt, vector(f64, p.blank_detector, p.detector_width), down, n)
+        before(sizes, program, slab, work, down, up, n)
+        layers(program.layers, program.weights, slab.state, down.slots, work.u, rows, z, n)
+        if learned:
+            online(sizes, program, slab, work, down, rows, up.y, n)
+        else:
+            readout(sizes, program.layers, program.weights, slab.state, down.slots, work.u, rows, z, n, up.y)
+            forecast(sizes, program.weights, rows, n, up.y)
+            if in_units:
+                scale_back(sizes, program, up.y, n)
+        after(sizes, slab, work, down, up, n)
+        # Behind the last barrier: whoever sees the ticket knows that the tile's streams went through all of it.
+        if cuda.threadIdx.x == 0:
+            for first in range(cuda.blockIdx.x * TILE, n, cuda.gridDim.x * TILE):
+                up.done[first // TILE] = ticket
+
+    return advance

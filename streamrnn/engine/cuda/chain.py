@@ -14,6 +14,8 @@ Layers follow each other without a word between blocks, for a block steps its st
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from streamrnn._cuda import block_function, cuda
@@ -22,6 +24,7 @@ from streamrnn.engine.packing import (
     ACT_GATE,
     ACT_OUT,
     BIAS,
+    COPY,
     DENSE,
     EMBED,
     FORM,
@@ -57,9 +60,11 @@ from streamrnn.kernels.cuda.readout import linear
 from streamrnn.kernels.cuda.spread import spread
 from streamrnn.kernels.spread import NONE as NO_SPREAD
 
-__all__ = ["forecast", "layers", "readout"]
+__all__ = ["forecast", "layers", "layers_of", "readout"]
 
 _COLUMN_0 = np.int64(0)
+
+STATELESS = (DENSE, NORM, COPY, EMBED)
 
 
 @block_function
@@ -75,86 +80,132 @@ def _copied(src, src_rows, src_off, out, out_off, width, n):
         cuda.syncthreads()
 
 
-@block_function
-def _recurrent(layer, weights, src, src_rows, off, state, slots, rows, z, n):
-    """One recurrent layer."""
-    kind, H = layer[KIND], layer[HIDDEN]
-    elman = kind in (RNN_TANH, RNN_RELU, RESERVOIR, FORM)
-    gru_like = kind in (GRU, FORM + 2, FORM + 3)
-    blocks = 1 if elman else 4
-    columns = padded(3 * H if gru_like else blocks * H)
-    W_ih = weights[layer[W_IH] : layer[W_IH] + layer[N_IN] * columns]
-    hidden_columns = padded(2 * H) if kind == FORM + 3 else columns
-    W_hh = weights[layer[W_HH] : layer[W_HH] + layer[WIDTH] * hidden_columns]
-    b = weights[layer[BIAS] : layer[BIAS] + blocks * H]
-    h = layer[OUT]
-    if kind == LSTM:
-        lstm(src, src_rows, off, state, slots, h, W_ih, W_hh, b, z, n)
-    elif kind == GRU:
-        gru(src, src_rows, off, state, slots, h, W_ih, W_hh, b, z, n)
-    elif kind == RNN_TANH:
-        rnn.tanh(src, src_rows, off, state, slots, h, W_ih, W_hh, b, z, n)
-    elif kind == RNN_RELU:
-        rnn.relu(src, src_rows, off, state, slots, h, W_ih, W_hh, b, z, n)
-    elif kind == RESERVOIR:
-        leak = weights[layer[OTHER] : layer[OTHER] + H]
-        rnn.reservoir(src, src_rows, off, state, slots, h, W_ih, W_hh, b, leak, z, n)
-    else:
-        form(
-            kind - FORM,
-            src,
-            src_rows,
-            off,
-            layer[N_IN],
-            state,
-            slots,
-            h,
-            layer[WIDTH],
-            W_ih,
-            W_hh,
-            weights[layer[W_2] : layer[W_2] + layer[SIZE_2]],
-            b,
-            layer[ACT_GATE],
-            layer[ACT],
-            layer[ACT_OUT],
-            weights[layer[PARAMETER]],
-            z,
-            rows,
-            n,
-        )
+def _recurrent_of(kinds):
+    """One recurrent layer of a model whose layers are of these kinds."""
+    plain_lstm, plain_gru, leaky = LSTM in kinds, GRU in kinds, RESERVOIR in kinds
+    elman_tanh, elman_relu = RNN_TANH in kinds, RNN_RELU in kinds
+    forms = [k for k in kinds if k >= FORM]
+    any_form, family = len(forms) > 0, forms[0] - FORM if len(forms) == 1 else -1
+
+    @block_function
+    def recurrent(kind, layer, weights, src, src_rows, off, state, slots, rows, z, n):
+        H = layer[HIDDEN]
+        elman = kind in (RNN_TANH, RNN_RELU, RESERVOIR, FORM)
+        gru_like = kind in (GRU, FORM + 2, FORM + 3)
+        blocks = 1 if elman else 4
+        columns = padded(3 * H if gru_like else blocks * H)
+        W_ih = weights[layer[W_IH] : layer[W_IH] + layer[N_IN] * columns]
+        hidden_columns = padded(2 * H) if kind == FORM + 3 else columns
+        W_hh = weights[layer[W_HH] : layer[W_HH] + layer[WIDTH] * hidden_columns]
+        b = weights[layer[BIAS] : layer[BIAS] + blocks * H]
+        h = layer[OUT]
+        if plain_lstm:
+            if kind == LSTM:
+                lstm(src, src_rows, off, state, slots, h, W_ih, W_hh, b, z, n)
+        if plain_gru:
+            if kind == GRU:
+                gru(src, src_rows, off, state, slots, h, W_ih, W_hh, b, z, n)
+        if elman_tanh:
+            if kind == RNN_TANH:
+                rnn.tanh(src, src_rows, off, state, slots, h, W_ih, W_hh, b, z, n)
+        if elman_relu:
+            if kind == RNN_RELU:
+                rnn.relu(src, src_rows, off, state, slots, h, W_ih, W_hh, b, z, n)
+        if leaky:
+            if kind == RESERVOIR:
+                leak = weights[layer[OTHER] : layer[OTHER] + H]
+                rnn.reservoir(src, src_rows, off, state, slots, h, W_ih, W_hh, b, leak, z, n)
+        if any_form:
+            if kind >= FORM:
+                form(
+                    np.int64(family) if family >= 0 else kind - FORM,
+                    src,
+                    src_rows,
+                    off,
+                    layer[N_IN],
+                    state,
+                    slots,
+                    h,
+                    layer[WIDTH],
+                    W_ih,
+                    W_hh,
+                    weights[layer[W_2] : layer[W_2] + layer[SIZE_2]],
+                    b,
+                    layer[ACT_GATE],
+                    layer[ACT],
+                    layer[ACT_OUT],
+                    weights[layer[PARAMETER]],
+                    z,
+                    rows,
+                    n,
+                )
+
+    return recurrent
 
 
-@block_function
-def _stateless(layer, weights, src, src_rows, off, u, rows, z, n):
-    """One layer that remembers nothing: its outputs stand in u."""
-    kind, width, out = layer[KIND], layer[WIDTH], layer[OUT]
-    b = weights[layer[BIAS] : layer[BIAS] + width]
-    if kind == EMBED:
-        embed(src, src_rows, off, weights[layer[W_IH] : layer[W_IH] + layer[SIZE_2] * width], layer[SIZE_2], u, out, n)
-        return
-    if kind == DENSE:
-        W = weights[layer[W_IH] : layer[W_IH] + layer[N_IN] * padded(width)]
-        linear(src, src_rows, off, W, b, u, rows, out, z, n)
-    elif kind == NORM:
-        weight = weights[layer[W_IH] : layer[W_IH] + width]
-        layer_norm(src, src_rows, off, u, out, weight, b, weights[layer[PARAMETER]], n)
-    else:
-        _copied(src, src_rows, off, u, out, width, n)
-    activate(u, rows, out, width, layer[ACT], n)
+def _stateless_of(kinds):
+    """One layer that remembers nothing, of such a model: its outputs stand in u."""
+    dense, norm, look_up, copy = DENSE in kinds, NORM in kinds, EMBED in kinds, COPY in kinds
+    activated = dense or copy
+
+    @block_function
+    def stateless(kind, layer, weights, src, src_rows, off, u, rows, z, n):
+        width, out = layer[WIDTH], layer[OUT]
+        b = weights[layer[BIAS] : layer[BIAS] + width]
+        if look_up:
+            if kind == EMBED:
+                table = weights[layer[W_IH] : layer[W_IH] + layer[SIZE_2] * width]
+                embed(src, src_rows, off, table, layer[SIZE_2], u, out, n)
+        if dense:
+            if kind == DENSE:
+                W = weights[layer[W_IH] : layer[W_IH] + layer[N_IN] * padded(width)]
+                linear(src, src_rows, off, W, b, u, rows, out, z, n)
+        if norm:
+            if kind == NORM:
+                weight = weights[layer[W_IH] : layer[W_IH] + width]
+                layer_norm(src, src_rows, off, u, out, weight, b, weights[layer[PARAMETER]], n)
+        if copy:
+            if kind == COPY:
+                _copied(src, src_rows, off, u, out, width, n)
+        if activated:
+            if kind in (DENSE, COPY):
+                activate(u, rows, out, width, layer[ACT], n)
+
+    return stateless
 
 
-@block_function
-def layers(table, weights, state, slots, u, rows, z, n):
-    """Every layer, for the n streams of the wave; its input stands at the beginning of u."""
-    src, src_rows, off = u, rows, _COLUMN_0
-    for d in range(table.shape[0]):
-        layer = table[d]
-        if layer[STORED]:
-            _recurrent(layer, weights, src, src_rows, off, state, slots, rows, z, n)
-            src, src_rows, off = state, slots, layer[OUT]
-        else:
-            _stateless(layer, weights, src, src_rows, off, u, rows, z, n)
-            src, src_rows, off = u, rows, layer[OUT]
+@cache
+def layers_of(kinds):
+    """`layers` of models whose layers are of these kinds alone, a frozenset: what is not there takes no registers.
+
+    layers(table, weights, state, slots, u, rows, z, n) is every layer, for the n streams of the wave; the network's
+    input stands at the beginning of u.
+    """
+    recurrent, stateless = _recurrent_of(kinds), _stateless_of(kinds)
+    some_recurrent = any(k not in STATELESS for k in kinds)
+    some_stateless = any(k in STATELESS for k in kinds)
+    only = next(iter(kinds)) if len(kinds) == 1 else -1
+
+    @block_function
+    def layers(table, weights, state, slots, u, rows, z, n):
+        src, src_rows, off = u, rows, _COLUMN_0
+        for d in range(table.shape[0]):
+            layer = table[d]
+            kind = np.int64(only) if only >= 0 else layer[KIND]
+            if some_recurrent:
+                if layer[STORED] != 0:
+                    recurrent(kind, layer, weights, src, src_rows, off, state, slots, rows, z, n)
+                    src, src_rows, off = state, slots, layer[OUT]
+            if some_stateless:
+                if layer[STORED] == 0:
+                    stateless(kind, layer, weights, src, src_rows, off, u, rows, z, n)
+                    src, src_rows, off = u, rows, layer[OUT]
+
+    return layers
+
+
+layers = layers_of(frozenset([*range(FORM), *(FORM + k for k in range(4))]))
+"""The same for any model."""
 
 
 @block_function

@@ -18,12 +18,11 @@ import numpy.typing as npt
 
 from streamrnn._cuda import SIMULATED, cuda, exact, inexact, launched, machine_code
 from streamrnn.errors import DeviceError
-from streamrnn.frames import FIELDS
 from streamrnn.kernels.cuda import product
 
 from ..program import Program, Sizes, Slab, Work
-from .advance import advance
-from .memory import PACKET, PARTS, TILE, Lot, Part, class_of, frame_of, packet
+from .advance import LAUNCH, Traits, advance_of
+from .memory import TILE, Lot, Part, Places, class_of, packet
 from .sample import scratch
 from .waves import Down, Up, cut, load, store
 
@@ -32,8 +31,8 @@ __all__ = ["WAVE", "Device"]
 WAVE = 8192
 """The most streams of a launch. More are cut: so many keep every multiprocessor busy, and fewer travel sooner."""
 
-_PROGRAM = "sizes", "layers", "weights", "settings", "learning"
-"""The parts of the memory that are a Program's arrays."""
+_PROGRAM = "layers", "weights", "settings", "learning"
+"""The parts of the memory that are a Program's arrays, but its sizes."""
 _MOST_TICKETS = 2**31 - 1
 _REMEDY = "its streams are lost: make a new engine, or use device 'cpu'"
 
@@ -41,13 +40,14 @@ assert TILE == product.TILE
 
 
 @cache
-def _kernel() -> Any:
-    """The step as a kernel, compiled when it is first launched."""
-    return launched(advance, product.LAUNCH)
+def _kernel(traits: Traits) -> Any:
+    """The step of models of these traits as a kernel, compiled for what it is launched with first."""
+    return launched(advance_of(traits), LAUNCH)
 
 
 def _numbers(program: Program) -> list[npt.NDArray[Any]]:
-    return [getattr(program, name) for name in Program._fields]
+    """A program's arrays but its sizes, which go with every launch."""
+    return [getattr(program, name) for name in Program._fields[1:]]
 
 
 def _named(slab: Slab) -> list[tuple[str, npt.NDArray[Any]]]:
@@ -57,7 +57,7 @@ def _named(slab: Slab) -> list[tuple[str, npt.NDArray[Any]]]:
 
 def _at_once() -> int:
     """Blocks that run side by side: all that the multiprocessors hold; in the simulator two, which take turns."""
-    return 2 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT) * product.LAUNCH[1]
+    return 2 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT) * LAUNCH[1]
 
 
 class _Packet:
@@ -65,8 +65,7 @@ class _Packet:
 
     def __init__(self, m: int, n_in: int, n_out: int, host: npt.NDArray[np.uint8], memory: Any, base: int) -> None:
         down, up = packet(m, n_in, n_out)
-        self.head = down.parts["head"].of(host)
-        self.frame = frame_of({**down.parts, **up.parts}, PACKET, base)
+        self.rows = m
         self.down = Down(*(down.parts[name].of(host) for name in Down._fields))
         self.up = Up(*(up.parts[name].of(host) for name in Up._fields))
         self.downwards = memory[base + down.start : base + down.stop], host[down.start : down.stop]
@@ -86,11 +85,9 @@ class _Lane:
         sizes = {1 << k for k in range(most.bit_length()) if TILE <= 1 << k <= most}
         self._packets = {m: _Packet(m, n_in, n_out, host, memory, base) for m in sizes}
 
-    def packet(self, n: int, ticket: int) -> _Packet:
-        """The packet for n streams. All sizes stand in the same place, so its frame is written each time."""
-        found = self._packets[class_of(n)]
-        found.head[0], found.head[1], found.head[2:] = n, ticket, found.frame
-        return found
+    def packet(self, n: int) -> _Packet:
+        """The packet in which n streams travel. All sizes stand in the same place."""
+        return self._packets[class_of(n)]
 
 
 class Device:
@@ -114,18 +111,19 @@ class Device:
         with self._guarded(f"the GPU cannot take {lot.stop / 1e6:,.0f} MB for {capacity:,} streams", "lower capacity"):
             self._memory = cuda.device_array(lot.stop, np.uint8)
             self._upload(lot, program, blank)
-            kinds = (np.float32, np.float64, np.int64, np.int32, np.int8)
-            self._arguments = tuple(self._memory.view(kind) for kind in kinds)
+            seen_as = [self._memory.view(kind) for kind in (np.float32, np.float64, np.int64, np.int32, np.int8)]
             self._lanes = [_Lane(base, self._most, sizes.n_in, sizes.n_out, self._memory) for base in packets]
+        told = {"capacity": capacity, "wave": self._most, "held": self._blocks * TILE}
+        places = Places.of(lot.parts, **told, depth=len(program.layers), n_weights=len(program.weights))
+        self._arguments = (*seen_as, sizes, places)
         self._last, self._ticket = self._lanes[0], 0
         with self._guarded("the kernel of the step cannot be used"):
-            self._first_launch()
+            self._kernel = self._compiled(Traits.of(program))
 
     def _plan(self, sizes: Sizes, program: Program, blank: Slab, work: Work, capacity: int) -> tuple[Lot, list[int]]:
         """Where everything goes, and where the lanes' packets begin."""
         held = self._blocks * TILE
         lot = Lot(0)
-        lot.place("frame", np.int64, FIELDS * len(PARTS))
         for name, array in zip(_PROGRAM, _numbers(program), strict=True):
             lot.place(name, array.dtype, *array.shape)
         for name in ("state", "adapt", "detector"):
@@ -145,10 +143,9 @@ class Device:
         return lot, bases
 
     def _upload(self, lot: Lot, program: Program, blank: Slab) -> None:
-        """What never changes: the frame, the program, the blank row, and the numbers of rows."""
+        """What never changes: the program, the blank row, and the numbers of rows."""
         stop = lot.parts["u"].at
         host = np.zeros(stop, np.uint8)
-        lot.parts["frame"].of(host)[:] = frame_of(lot.parts, PARTS)
         for name, array in zip(_PROGRAM, _numbers(program), strict=True):
             lot.parts[name].of(host)[...] = array
         for name in ("state", "adapt", "detector"):
@@ -156,18 +153,17 @@ class Device:
         lot.parts["rows"].of(host)[:] = np.arange(self._most)
         self._memory[:stop].copy_to_device(host)
 
-    def _first_launch(self) -> None:
-        """Compile the kernel, look at what came of it, and launch it once, for no stream."""
+    def _compiled(self, traits: Traits) -> Any:
+        """The step as a kernel for these arguments, which has been looked at, and launched once, for no stream."""
         lane = self._lanes[0]
-        found = lane.packet(1, 0)
-        found.head[0] = 0
-        found.downwards[0].copy_to_device(found.downwards[1])
         with exact():
-            _kernel()[1, product.THREADS, lane.stream](*self._arguments, lane.base // 8)
-        lane.stream.synchronize()
-        wrong = inexact(machine_code(_kernel()))
+            kernel = _kernel(traits).specialize(*self._arguments, lane.base, TILE, 0, 0)
+        wrong = inexact(machine_code(kernel))
         if wrong:
             raise RuntimeError(f"compiled with {', '.join(wrong)}, it could round otherwise than the CPU")
+        kernel[1, product.THREADS, lane.stream](*self._arguments, lane.base, TILE, 0, 0)
+        lane.stream.synchronize()
+        return kernel
 
     @contextmanager
     def _guarded(self, what: str = "the GPU failed", remedy: str = _REMEDY) -> Iterator[None]:
@@ -244,14 +240,15 @@ class Device:
         """Send a wave on its way."""
         n = last - first
         self._ticket = self._ticket % _MOST_TICKETS + 1
-        found = lane.packet(n, self._ticket)
+        found = lane.packet(n)
         load(frame, self._order, first, last, self._blank, found.down)
         memory, host = found.downwards
         memory.copy_to_device(host, stream=lane.stream)
         # Scratch is one for both lanes, and a stream may be in both waves.
         self._last.stepped.wait(lane.stream)
         blocks = min(self._blocks, -(-n // TILE))
-        _kernel()[blocks, product.THREADS, lane.stream](*self._arguments, lane.base // 8)
+        place = lane.base, found.rows, n, self._ticket
+        self._kernel[blocks, product.THREADS, lane.stream](*self._arguments, *place)
         lane.stepped.record(lane.stream)
         self._last = lane
         memory, host = found.upwards

@@ -15,4 +15,4 @@ def _written(*args):
     return row, *(a[i : i + 1] for a in answers)
 
 
-judge = shared_rows(surprise.judge, _written)
+judge = shared_rows(surprise.judge_here, _written)
