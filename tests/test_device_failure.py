@@ -107,7 +107,7 @@ def test_a_block_in_which_it_fails_is_not_answered(path):
 def test_a_daemon_whose_gpu_fails_says_so_and_ends(path):
     flags = ["--n-in=2", "--hidden=8", f"--data-path={path}"]
     with DaemonProcess(*flags, program=(PROGRAM, "300")) as process, zmq.Context() as context:
-        with Subscriber(process.outputs, timeout=20) as subscriber:
+        with Subscriber(process.outputs, ["out/", "event/"], timeout=20) as subscriber:
             subscriber.wait()
             socket = raw_publisher(context, process.ingest)
             for i in range(2000):
