@@ -58,6 +58,9 @@ def _models() -> dict[str, Callable[[], Model]]:
 
 
 MODELS = _models()
+COMPILED = ("lstm", "gru_before", "dense", "adaptive", "classify", "quantile", "tokens")
+"""Kinds whose kernels are looked at: between them, they have all that there is in any."""
+
 LIVES = ("lstm", "adaptive", "quantile", "tokens")
 """Kinds whose streams go through everything that can happen to a stream."""
 
