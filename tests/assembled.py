@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 import subprocess
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import around
 import chained
 import engines
 from numba import types
@@ -131,9 +132,12 @@ def table() -> str:
         "| kernel | sm | registers | shared, KiB | spills | blocks an SM | occupancy |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name in (*ALL, *(f"a step: {kind}" for kind in engines.COMPILED)):
+    rows = [(name, partial(machine, name)) for name in ALL]
+    rows += [(f"sample.{name}", partial(assembled, *part)) for name, part in around.PARTS.items()]
+    rows += [(f"a step: {kind}", partial(whole_step, kind)) for kind in engines.COMPILED]
+    for name, made in rows:
         for capability in CAPABILITIES:
-            m = machine(name, capability) if name in ALL else whole_step(name.removeprefix("a step: "), capability)
+            m = made(capability)
             sizes = f"{m.registers} | {m.shared / 1024:.0f} | {m.spills} | {m.blocks} | {m.occupancy:.0%}"
             lines.append("| {} | {}{} | {} |".format(name, *capability, sizes))
     return "\n".join(lines)
