@@ -58,6 +58,12 @@ def test_version():
     assert run("--version").stdout == f"streamrnn {__version__}\n"
 
 
+def test_help_breaks_lines_where_the_terminal_ends_and_not_where_the_source_does():
+    wide = run("serve", "--help", env={**os.environ, "COLUMNS": "400", "NO_COLOR": "1"}).stdout
+    (options,) = [line for line in wide.splitlines() if "Options can also be set" in line]
+    assert options.strip().endswith("once all that came in is answered.")
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["publish", "--help"], ["watch", "--help"], ["demo", "--help"]])
 def test_help_needs_no_compiler(arguments):
     code = (

@@ -7,6 +7,7 @@ a wrong option one line and status 2; Ctrl-C is silent and status 130.
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Sequence
@@ -39,6 +40,10 @@ app.command()(train.train)
 app.command()(info.info)
 app.command()(bench.bench)
 app.add_typer(ctl.ctl, name="ctl")
+
+for _registered in [*app.registered_commands, *ctl.ctl.registered_commands]:
+    # A line for each paragraph: the terminal breaks it where it ends, and not where the source did.
+    _registered.help = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(_registered.callback) or "")
 
 
 def _version(wanted: bool) -> None:
