@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import ConfigError
+
 __all__ = ["describe", "info", "parity_words"]
 
 SAMPLE_STREAMS = 1024
@@ -16,6 +18,9 @@ def info(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model file, a built-in model, or 'adaptive'.")],
     n_in: Annotated[int, typer.Option("--n-in", min=1, max=4096, help="Channels of the adaptive model.")] = 4,
     measure: Annotated[bool, typer.Option("--measure", help="Measure a step here, besides predicting it.")] = False,
+    card: Annotated[
+        bool, typer.Option("--card", help="What a built-in model is for, and what it cannot do; nothing else.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> int:
     """Show what is in a model.
@@ -24,8 +29,15 @@ def info(
 
     Example: streamrnn info adaptive --n-in 8
     """
+    from ..model.builtin import BUILTINS, card_path
     from .models import load
 
+    beside = card_path(model)
+    if card:
+        if beside is None:
+            raise ConfigError(f"{model!r} has no card; the built-in models have one: {', '.join(BUILTINS)}")
+        print(beside.read_text(encoding="utf-8"), end="")
+        return 0
     loaded = load(model, [f"x{i}" for i in range(n_in)])
     facts = describe(loaded)
     if measure:
@@ -33,9 +45,9 @@ def info(
     if json:
         from json import dumps
 
-        print(dumps({"model": model, **facts}))
+        print(dumps({"model": model, **facts, "card": None if beside is None else str(beside)}))
     else:
-        _print(model, facts)
+        _print(model, facts, None if beside is None else f"streamrnn info {model} --card")
     return 0
 
 
@@ -129,7 +141,7 @@ def _forecast_words(facts: dict[str, Any]) -> str:
     return f"{what}, {n} sample{'s' * (n > 1)} ahead"
 
 
-def _print(name: str, facts: dict[str, Any]) -> None:
+def _print(name: str, facts: dict[str, Any], card: str | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -144,6 +156,8 @@ def _print(name: str, facts: dict[str, Any]) -> None:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_row("model", name)
+    if card is not None:
+        table.add_row("card", f"{card} prints what it is for, and its limits")
     table.add_row("fingerprint", facts["fingerprint"])
     table.add_row("head", f"{facts['head']}, {facts['n_in']} in, {facts['n_out']} out, {facts['readout']} readout")
     if facts["head"] == "forecast":
