@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 from recordings import waves
+from terminal import Terminal
 
 from streamrnn import Model
 from streamrnn.cli import run
@@ -69,9 +70,13 @@ def test_a_file_becomes_a_model_that_other_commands_take(bed, capsys, tmp_path):
     out = tmp_path / "m.safetensors"
     options = ("--columns", "hr,spo2", "--units", "1/min,%", "--horizon", "3", "--false-alarms", "40/1000")
     status, printed, said = trained(capsys, bed, "-o", out, *options, *QUICK)
-    assert (status, said) == (0, "")
+    assert status == 0
+    assert [line for line in said.splitlines() if "epoch" in line][1].startswith("streamrnn: epoch 2 of 2: loss ")
     for text in ("gru 2 -> 6", "split by time", "% of steps clipped", "mae_last_value", "threshold", "test: samples"):
         assert text in printed
+    assert "seed 0: 2 epochs (all of 2 epochs), " in printed
+    assert "  skill: 1 - mae / mae_last_value; below 0 is worse" in printed
+    assert "% of the time" in printed
     assert "largest difference" in printed
     model = Model.load(out)
     assert (model.spec.features, model.spec.units, model.spec.horizon) == (("hr", "spo2"), ("1/min", "%"), 3)
@@ -97,8 +102,9 @@ def test_a_file_becomes_a_model_that_other_commands_take(bed, capsys, tmp_path):
 def test_labels_make_a_classifier_and_targets_a_regression(bed, capsys, tmp_path):
     need_torch()
     out = tmp_path / "m.safetensors"
-    status, printed, _ = trained(capsys, bed, "-o", out, "--columns", "hr", "--label", "kind", *QUICK)
+    status, printed, _ = trained(capsys, bed, "-o", out, "--columns", "hr", "--label", "kind", *QUICK, "--epochs", "1")
     assert status == 0
+    assert "seed 0: 1 epoch (all of 1 epoch), " in printed
     assert "  high: samples" in printed
     assert Model.load(out).spec.provenance["classes"] == ["high", "low"]
     options = ("--columns", "hr,spo2", "--target", "next", "--force", "--cell", "lstm", "--layer-norm")
@@ -133,6 +139,26 @@ BAD = {
     "option": ("time,hr\n0,1\n", ("--cell", "mamba"), "use one of gru, lstm, elman, rnn_relu"),
     "numbers": ("time,hr\n0,1\n", ("--hidden", "many"), "--hidden is 'many'"),
     "parts": ("time,hr\n0,1\n", ("--parts", "1,2"), "three shares"),
+    "detector's name": ("time,hr\n0,1\n", ("--detector", "treshold=2"), "unknown detector setting 'treshold'"),
+    "detector's value": ("time,hr\n0,1\n", ("--detector", "hold=-1"), "it must be a finite number from 1 to 1e+09"),
+    "detector's text": ("time,hr\n0,1\n", ("--detector", "hold=1,2"), "'hold=1,2' names no number"),
+    "detector's pair": ("time,hr\n0,1\n", ("--detector", "hold"), "write it like --detector hold=40"),
+    "detector twice": ("time,hr\n0,1\n", ("--detector", "hold=4", "--detector", "hold=5"), "hold is given twice"),
+    "two thresholds": (
+        "time,hr\n0,1\n",
+        ("--detector", "threshold=2", "--false-alarms", "1/h"),
+        "leave out --false-alarms, or --detector threshold",
+    ),
+    "large": (
+        "time,hr\n" + "".join(f"{i},{i % 5 if i != 390 else 2e12}\n" for i in range(400)),
+        (),
+        "channel 'hr' of stream 'a' is 2e+12 at sample 390; 1e+12 is the most",
+    ),
+    "large target": (
+        "time,hr,y\n" + "".join(f"{i},{i % 5},{i % 3 * 1e9}\n" for i in range(400)),
+        ("--target", "y"),
+        "target 'y' of stream 'a' is 2e+09 at sample 2; 1e+09 is the most",
+    ),
     "alarms": ("time,hr\n" + "".join(f"{i},{i % 5}\n" for i in range(400)), ("--false-alarms", "1/d"), "0.5/h"),
 }
 
@@ -183,6 +209,16 @@ def test_pytorch_is_imported_only_when_it_trains():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_terminal_shows_how_far_it_is(bed, tmp_path):
+    need_torch()
+    words = ["train", str(bed), "-o", str(tmp_path / "m.safetensors"), "--columns", "hr,spo2", "--threads", "1"]
+    with Terminal([sys.executable, "-m", "streamrnn", *words, *QUICK, "--epochs", "3"], columns=140) as terminal:
+        terminal.until("epoch 1 of 3", 120)
+        terminal.until("rate 0.0", 60)
+        terminal.until("largest difference", 120)
+        assert terminal.status() == 0
 
 
 def test_ctrl_c_keeps_the_best_so_far(bed, tmp_path):

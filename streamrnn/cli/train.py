@@ -22,6 +22,7 @@ from .options import (
     TimeUnitOption,
     WhereOption,
     layout_of,
+    settings_of,
 )
 
 if TYPE_CHECKING:
@@ -204,6 +205,7 @@ def train(
     Each file is a stream, or --stream-column names it. The recordings are split into training, validation and test; the
     best network on validation is written, after the engine was compared with PyTorch, sample by sample. Ctrl-C keeps
     the best so far. What cannot be learned from is said in one line; then nothing is written and the exit status is 2.
+    A rate of 1/h needs 7 hours of recordings, 15 % of which are for validation.
 
     Example: streamrnn train bed*.csv -o model.safetensors --horizon 10 --false-alarms 1/h
     """
@@ -313,12 +315,6 @@ def _settings(o: dict[str, Any], names: Names) -> Settings:
     from ..train import Settings
 
     hidden = _numbers("--hidden", o["hidden"], int)
-    detector: dict[str, float] = {}
-    for pair in o["detector"] or []:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise ConfigError(f"--detector {pair!r}: write it like --detector hold=40")
-        detector[name.strip()] = _numbers(f"--detector {name}", value, float)[0]
     made: dict[str, Any] = {
         "head": o["head"] or ("classify" if o["label"] else "regress" if o["target"] else "forecast"),
         "hidden": hidden[0] if len(hidden) == 1 else hidden,
@@ -330,7 +326,7 @@ def _settings(o: dict[str, Any], names: Names) -> Settings:
         "units": _list("--units", o["units"]) or (),
         "classes": names.classes,
         "targets": names.targets,
-        "detector": detector,
+        "detector": settings_of("--detector", o["detector"] or []),
     }
     values: dict[str, Any] = {f.name: made.get(f.name, o.get(f.name)) for f in fields(Settings)}
     return Settings(**values)

@@ -16,6 +16,7 @@ from streamrnn.feeds import Layout
 from streamrnn.feeds import Recording as Feed
 from streamrnn.feeds.cells import MISSING, is_number
 from streamrnn.ids import check_id
+from streamrnn.words import count
 
 from . import columns as of_columns
 from .recording import Array, Recording
@@ -141,7 +142,7 @@ def _read_csv(
         timed = feed.timed
         if feed.skipped:
             notes.append(
-                f"{path}: {feed.skipped} rows could not be read and were left out (first: {feed.first_skipped})"
+                f"{path}: left out {count(feed.skipped, 'row')} that could not be read (first: {feed.first_skipped})"
             )
     parts = {
         key: _Part(
@@ -254,6 +255,6 @@ def _joined(stream: str, parts: Sequence[_Part], n: int, number: dict[str, int] 
         ahead = t >= np.maximum.accumulate(t)
         if not ahead.all():
             left = int((~ahead).sum())
-            notes.append(f"stream {stream}: {left:,} rows went back in time and were left out, as the engine would")
+            notes.append(f"stream {stream}: left out, as by the engine, {count(left, 'row')} that went back in time")
             t = t[ahead]
     return Recording(stream, values[ahead][:, :n], t, None if target is None else target[ahead])

@@ -10,6 +10,8 @@ import numpy as np
 
 from streamrnn.errors import ConfigError, ModelError
 from streamrnn.model import ModelSpec
+from streamrnn.model.weights import MAX_WEIGHT
+from streamrnn.words import count
 
 from .build import spec_of
 from .recording import Recording, check
@@ -48,7 +50,11 @@ def make_ready(
     if not every:
         raise ConfigError("there is no sample to train on: give recordings that hold some")
     n_in = every[0].x.shape[1]
-    parts = _parts(every, settings, n_in, validation, test)
+    validation = None if validation is None else check(validation, n_in)
+    test = None if test is None else check(test, n_in)
+    if not settings.tokens:
+        _check_sizes([*every, *(validation or []), *(test or [])], settings)
+    parts = _parts(every, settings, validation, test)
     n_targets = _check_targets([*parts.train, *parts.validation, *parts.test], settings, parts.train)
     tokens = settings.tokens
     if tokens:
@@ -82,16 +88,15 @@ def make_ready(
 def _parts(
     every: list[Recording],
     settings: Settings,
-    n_in: int,
     validation: Sequence[Recording] | None,
     test: Sequence[Recording] | None,
 ) -> Split:
     every = cut_gaps(every, settings.gap)
     if validation is None and test is None:
         return split(every, settings)
-    given_test = cut_gaps(check(test or [], n_in), settings.gap)
+    given_test = cut_gaps(test or [], settings.gap)
     if validation is not None:
-        return Split(every, cut_gaps(check(validation, n_in), settings.gap), given_test, "as given")
+        return Split(every, cut_gaps(validation, settings.gap), given_test, "as given")
     first, second = settings.parts[0], settings.parts[1]
     inner = replace(settings, parts=(first / (first + second), 1 - first / (first + second), 0.0))
     found = split(every, inner)
@@ -120,6 +125,27 @@ def _check_tokens(recordings: Sequence[Recording], tokens: int) -> None:
             raise ConfigError(
                 f"stream {r.stream!r} holds {x[wrong][0]:g}, which is no token: those are 0 to {tokens - 1}"
             )
+
+
+LARGEST_TARGET = 1e9
+"""A target's deviation goes into the readout, no weight of which may be more than MAX_WEIGHT."""
+
+
+def _check_sizes(recordings: Sequence[Recording], settings: Settings) -> None:
+    """ConfigError for values beyond what the engine takes and a normaliser holds: before training, and not after."""
+    what = [("channel", "x", settings.features, MAX_WEIGHT)]
+    if settings.head == "regress":
+        what.append(("target", "target", settings.targets, LARGEST_TARGET))
+    for kind, part, names, largest in what:
+        for r in recordings:
+            values = getattr(r, part)
+            large = [] if values is None or values.ndim != 2 else np.argwhere(np.abs(values) > largest).tolist()
+            for i, k in large[:1]:
+                name = names[k] if k < len(names) else f"{part}{k}"
+                raise ConfigError(
+                    f"{kind} {name!r} of stream {r.stream!r} is {values[i, k]:g} at sample {i}; {largest:g} is the "
+                    "most that a model takes: give it in a larger unit, or as missing where it means that"
+                )
 
 
 def _check_targets(recordings: Sequence[Recording], settings: Settings, train: Sequence[Recording]) -> int:
@@ -223,7 +249,7 @@ def _notes(every: Sequence[Recording], settings: Settings) -> list[str]:
     gaps, usual = long_steps(every)
     if gaps and settings.gap is None:
         return [
-            f"{gaps:,} steps in time are more than ten usual ones ({usual:g} s): the state runs on across them, as in "
-            f"the engine; --gap {20 * usual:g} would start anew there"
+            f"{count(gaps, 'step')} in time of more than ten usual ones ({usual:g} s): the state runs on across them, "
+            f"as in the engine; --gap {20 * usual:g} would start anew there"
         ]
     return []

@@ -16,7 +16,7 @@ from streamrnn.model import Model
 from .build import model_of
 from .calibrate import Rate, allowance, calibrate, parse_rate, usual_surprise
 from .checkpoint import Checkpoint, fingerprint, read_checkpoint, write_checkpoint
-from .curves import to_tensorboard, write_curves
+from .curves import tensorboard, to_tensorboard, write_curves
 from .files import put_text
 from .fit import Fitted
 from .losses import Loss
@@ -25,6 +25,7 @@ from .network import Network
 from .parity import compare
 from .ready import Ready, make_ready
 from .recording import Recording
+from .remarks import remarks
 from .scaling import roundings_of, steps_of
 from .settings import Settings
 from .start import initialise
@@ -64,6 +65,8 @@ def run(
     if rate is not None:
         allowance(rate, ready.split.validation)  # now, and not after hours
     folder = work or (None if out is None else out.with_suffix(".train"))
+    if folder is not None:
+        ready.notes.extend(tensorboard()[1])
     data = fingerprint([*ready.train, *ready.validation])
     if resume and folder is None:
         raise ConfigError("resume goes on from a folder: name it with work (--work), or the model with out")
@@ -184,10 +187,10 @@ def _finish(
         provenance["false_alarms"] = report["false_alarms"]
     report["validation"] = measure(model, ready.split.validation)
     report["test"] = measure(model, ready.split.test)
-    report["notes"] = [*ready.notes, *_notes(chosen)]
     provenance |= {"validation": report["validation"], "test": report["test"]}
     model = Model(model.spec.with_provenance(**provenance), model.arrays)
     history = [r for t in trainers for r in t.history]
+    report["notes"] = [*ready.notes, *remarks(report, settings, history)]
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         write_curves(folder, history, settings.loss)
@@ -218,12 +221,3 @@ def _spread(trainers: Sequence[Trainer]) -> dict[str, Any]:
     if len(losses) < 2:
         return {}
     return {"validation_loss_mean": float(losses.mean()), "validation_loss_sd": float(losses.std(ddof=1))}
-
-
-def _notes(chosen: Trainer) -> list[str]:
-    if chosen.best.epoch == 0:
-        return [
-            "no epoch was better on validation data than what training started from: try a smaller rate (--rate), more "
-            "data, or another horizon"
-        ]
-    return []

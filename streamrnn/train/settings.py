@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from streamrnn.errors import ConfigError, ModelError
 from streamrnn.model.checks import choice, integer, integers, is_list, names, real, reals
+from streamrnn.model.model import check_detector
 from streamrnn.model.spec import HEADS
 
 __all__ = ["CELLS", "LOSSES", "Settings"]
@@ -189,6 +190,7 @@ class Settings:
             for name in ("features", "units", "classes", "targets"):
                 put(self, name, names(name, getattr(self, name)))
             put(self, "detector", reals("detector", self.detector))
+            check_detector(self.detector, self.tokens > 0)
             if self.split_gap is not None:
                 put(self, "split_gap", integer("split_gap", self.split_gap, 0))
             if self.gap is not None:
@@ -214,6 +216,11 @@ class Settings:
             raise ConfigError(f"parts is {self.parts!r}; the shares must add up to 1, the first two above 0")
         put(self, "quantiles", tuple(self.quantiles))
         self._check_changes()
+        if self.false_alarms is not None and "threshold" in self.detector:
+            raise ConfigError(
+                f"false_alarms {self.false_alarms!r:.40} is what the detector's threshold is calibrated for, and "
+                f"{self.detector['threshold']:g} was given too: leave out --false-alarms, or --detector threshold"
+            )
         if self.chrono == 1:
             raise ConfigError("chrono is 1; it must be 0 (off) or the longest memory in samples, 2 or more")
 

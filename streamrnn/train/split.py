@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -116,7 +116,7 @@ def _by_time(recordings: Sequence[Recording], settings: Settings) -> Split:
             stop = end - gap if end < len(recording) else end
             if stop > begin:
                 whole = recording.part(begin - lead, end)
-                parts[k].append(replace(whole, start=lead, stop=stop - begin + lead))
+                parts[k].append(whole.counting(lead, stop - begin + lead))
     timed = all(r.t is not None for r in recordings)
     return Split(
         parts[0],

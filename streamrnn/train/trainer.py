@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from streamrnn.errors import ConfigError
+from streamrnn.words import count
 
 from .batches import MOST, Batch, plan, whole_batches
 from .losses import Loss
@@ -185,17 +186,18 @@ class Trainer:
     def _end(self) -> None:
         s = self.settings
         if self.epoch >= s.epochs:
-            self.ended = f"all {s.epochs} epochs"
+            self.ended = f"all of {count(s.epochs, 'epoch')}"
         elif s.patience and self.waited >= s.patience:
-            self.ended = f"no better for {s.patience} epochs"
+            self.ended = f"no better for {count(s.patience, 'epoch')}"
 
     def _give_up(self) -> None:
         if self.best.epoch > 0:
-            self.ended = f"went back {self.steps.back} times"
+            self.ended = f"went back {count(self.steps.back, 'time')}"
             return
         raise ConfigError(
-            f"training went back to its last good weights {self.steps.back} times and got nowhere ({self.notes[-1]}): "
-            f"use a smaller rate (--rate, now {self.settings.rate:g}) or clip (--clip, now {self.settings.clip:g})"
+            f"training went back to its last good weights {count(self.steps.back, 'time')} and got nowhere "
+            f"({self.notes[-1]}): use a smaller rate (--rate, now {self.settings.rate:g}) or clip (--clip, now "
+            f"{self.settings.clip:g})"
         )
 
     def _tell(
