@@ -213,7 +213,7 @@ def test_what_is_doubtful_about_a_threshold_is_a_line_each():
 def test_recordings_that_are_too_short_name_the_least_rate_that_would_do(per):
     validation = waves(streams=2, length=300)
     written = "/h" if per == "h" else "/1000"
-    with pytest.raises(Exception, match="give --false-alarms .* or more, or recordings of which") as refused:
+    with pytest.raises(Exception, match="give --false-alarms .* or more, or recordings with ") as refused:
         allowance(Rate(0.01, per), validation)
     least = str(refused.value).split("--false-alarms ")[1].split(" or more")[0]
     assert least.endswith(written)
@@ -222,7 +222,7 @@ def test_recordings_that_are_too_short_name_the_least_rate_that_would_do(per):
     with pytest.raises(Exception, match="of an alarm"):
         allowance(Rate(0.9 * rate.value, per), validation)
     empty = [Recording("s", np.zeros((1, 1), np.float32), np.zeros(1, np.int64))]
-    with pytest.raises(Exception, match=r"needed: give recordings of which 100 stream-hours"):
+    with pytest.raises(Exception, match=r"needed: give recordings with 100 stream-hours for"):
         allowance(Rate(0.01, "h"), empty)
 
 

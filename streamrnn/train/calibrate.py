@@ -21,7 +21,7 @@ from streamrnn.model import Model
 
 from .recording import Recording
 
-__all__ = ["Rate", "alarms", "allowance", "calibrate", "parse_rate", "usual_surprise"]
+__all__ = ["Rate", "alarms", "allowance", "amount", "calibrate", "parse_rate", "usual_surprise"]
 
 ROUNDS = 11
 """Halvings of the octave in which the threshold lies: to within 0.04 % of it."""
@@ -146,10 +146,19 @@ def allowance(rate: Rate, validation: Sequence[Recording]) -> float:
         unit, written = _UNITS[rate.per], _WRITTEN[rate.per]
         least = f"--false-alarms {_least(exposure):.12g}{written} or more, or " if exposure > 0 else ""
         raise ConfigError(
-            f"validation data is {exposure:.3g} {unit}, in which {rate} is {allowed:.2g} of an alarm, and at least one "
-            f"is needed: give {least}recordings of which {1 / rate.value:.3g} {unit} are for validation (--parts)"
+            f"validation data is {amount(exposure, unit)}, in which {rate} is {allowed:.2g} of an alarm, and at least one "
+            f"is needed: give {least}recordings with {amount(1 / rate.value, unit)} for validation (--parts)"
         )
     return allowed
+
+
+def amount(size: float, unit: str) -> str:
+    """Hours of streams or thousands of samples, in three digits.
+
+    >>> amount(1.0, "stream-hours"), amount(1.0, "thousand samples"), amount(0.1234, "stream-hours")
+    ('1 stream-hour', '1 thousand samples', '0.123 stream-hours')
+    """
+    return f"{size:.3g} {unit}" if (f"{size:.3g}", unit) != ("1", _UNITS["h"]) else "1 stream-hour"
 
 
 def _least(exposure: float) -> float:

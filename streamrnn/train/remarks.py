@@ -11,6 +11,7 @@ import numpy as np
 from streamrnn.kernels.score import SETTINGS
 from streamrnn.words import count
 
+from .calibrate import amount
 from .settings import Settings
 
 __all__ = ["remarks"]
@@ -157,7 +158,7 @@ def _alarms(found: _Facts) -> list[str]:
         lines.append(
             f"the threshold rests on {count(own['alarms'], 'alarm')} in validation data, which may come of any rate "
             f"from {own['rate_low']:.2g} to {own['rate_high']:.2g} {per}: for {ENOUGH} alarms at {found['stated']:g}, "
-            f"give {ENOUGH / found['stated']:.3g} {own['unit']} of it"
+            f"give {amount(ENOUGH / found['stated'], own['unit'])} of it"
         )
     if test and test["rate_low"] > found["stated"]:
         lines.append(
