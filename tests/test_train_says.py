@@ -125,6 +125,17 @@ def test_a_classifier_that_is_below_the_commonest_class_says_so(weights):
     assert not any("test data" in n for n in right.report["notes"])
 
 
+def test_a_classifier_that_always_says_the_same_says_so():
+    good = {"samples": 90, "accuracy": 0.9, "accuracy_commonest": 0.9, "log_loss": 0.2, "log_loss_shares": 0.33}
+    usual, rare = {"samples": 81, "recall": 1.0, "auroc": 0.8}, {"samples": 9, "recall": 0.0, "auroc": 0.8}
+    never = {"samples": 0, "recall": None, "auroc": None}
+    (note,) = said_of(test={**good, "classes": {"usual": usual, "rare": rare, "never": never}})
+    assert "'usual' is the likeliest class for every sample of test data" in note
+    assert "(auroc 0.8, " in note
+    assert said_of(test={**good, "classes": {"usual": usual, "rare": {**rare, "recall": 0.1}}}) == []
+    assert said_of(test={**good, "classes": {"usual": usual, "never": never}}) == []
+
+
 def test_a_regression_that_is_worse_than_the_mean_says_so():
     def scaled(r, by):
         return Recording(r.stream, r.x, None, (by * r.x).astype(np.float32))
@@ -187,8 +198,17 @@ def test_a_rate_that_test_data_does_not_keep_is_said_and_the_time_that_is_flagge
 
 def alarms_of(**parts):
     """Facts of a threshold that is beyond doubt, but for `parts`."""
-    own = {"alarms": 20, "unit": "stream-hours", "rate": 2.0, "rate_low": 1.2, "rate_high": 3.1, "flagged": 0.01}
-    return {"stated": 2.0, "per": "an hour of a stream", "threshold": 1.5, "validation": own, "test": own, **parts}
+    own = {
+        "alarms": 20,
+        "exposure": 4.0,
+        "unit": "stream-hours",
+        "rate": 2.0,
+        "rate_low": 1.2,
+        "rate_high": 3.1,
+        "flagged": 0.01,
+    }
+    facts = {"stated": 2.0, "per": "an hour of a stream", "threshold": 1.5, "reached": True}
+    return {**facts, "validation": own, "test": own, **parts}
 
 
 def test_what_is_doubtful_about_a_threshold_is_a_line_each():
@@ -197,7 +217,10 @@ def test_what_is_doubtful_about_a_threshold_is_a_line_each():
     few = {**own, "alarms": 1, "rate_low": 0.0379, "rate_high": 8.34}
     (note,) = said_of(false_alarms=alarms_of(validation=few))
     assert "rests on 1 alarm in" in note
-    assert "0.038 to 8.3 an hour of a stream: for 10 alarms at 2, give 5 stream-hours" in note
+    assert "0.038 to 8.3 an hour of a stream: for 10 alarms, give 5 stream-hours of it" in note
+    (note,) = said_of(false_alarms=alarms_of(validation={**few, "exposure": 6.0}))
+    assert note.endswith("8.3 an hour of a stream")
+    assert said_of(false_alarms=alarms_of(validation=few, reached=False)) == []  # more data would not mend that
     (note,) = said_of(false_alarms=alarms_of(threshold=0.4, test={**own, "flagged": 0.123}))
     assert "the threshold 0.4 is below the default of 1: it flags, 12.3 % of the time," in note
     # More than stated, as chance has it, is no broken word; even the low end of the interval above it is.

@@ -146,8 +146,8 @@ def allowance(rate: Rate, validation: Sequence[Recording]) -> float:
         unit, written = _UNITS[rate.per], _WRITTEN[rate.per]
         least = f"--false-alarms {_least(exposure):.12g}{written} or more, or " if exposure > 0 else ""
         raise ConfigError(
-            f"validation data is {amount(exposure, unit)}, in which {rate} is {allowed:.2g} of an alarm, and at least one "
-            f"is needed: give {least}recordings with {amount(1 / rate.value, unit)} for validation (--parts)"
+            f"validation data is {amount(exposure, unit)}, in which {rate} is {allowed:.2g} of an alarm, and at least "
+            f"one is needed: give {least}recordings with {amount(1 / rate.value, unit)} for validation (--parts)"
         )
     return allowed
 

@@ -118,10 +118,20 @@ def _classes(found: _Facts, where: str, settings: Settings) -> list[str]:
             f"probabilities no better than the bare shares of the classes (log loss {found['log_loss']:.3g} against "
             f"{found['log_loss_shares']:.3g})"
         )
-    if not says:
+    return [f"no good on {where}: {'; '.join(says)}: {tries}"] if says else _only(found["classes"], where)
+
+
+def _only(classes: Mapping[str, _Facts], where: str) -> list[str]:
+    """Where one class is always the likeliest, though the probabilities may tell something."""
+    there = {name: c for name, c in classes.items() if c["samples"]}
+    said = [name for name, c in there.items() if c["recall"]]
+    if len(there) < 2 or len(said) != 1:
         return []
-    balanced = ", or --class-weights balanced where what matters is a rare class" if len(says) == 1 else ""
-    return [f"no good on {where}: {'; '.join(says)}: {tries}{balanced}"]
+    best = max(c["auroc"] for name, c in there.items() if name != said[0])
+    return [
+        f"{said[0]!r} is the likeliest class for every sample of {where}: hold the others' probabilities against limits "
+        f"of your own (auroc {best:.2g}, where 0.5 is chance), or train with --class-weights balanced"
+    ]
 
 
 def _targets(targets: Mapping[str, _Facts], where: str) -> list[str]:
@@ -154,11 +164,12 @@ def _alarms(found: _Facts) -> list[str]:
     if not found:
         return []
     lines, own, test, per = [], found["validation"], found["test"], found["per"]
-    if own and own["alarms"] < FEW:
+    if own and own["alarms"] < FEW and found["reached"]:
+        wanted = ENOUGH / found["stated"]
+        more = f": for {ENOUGH} alarms, give {amount(wanted, own['unit'])} of it" if wanted > own["exposure"] else ""
         lines.append(
             f"the threshold rests on {count(own['alarms'], 'alarm')} in validation data, which may come of any rate "
-            f"from {own['rate_low']:.2g} to {own['rate_high']:.2g} {per}: for {ENOUGH} alarms at {found['stated']:g}, "
-            f"give {amount(ENOUGH / found['stated'], own['unit'])} of it"
+            f"from {own['rate_low']:.2g} to {own['rate_high']:.2g} {per}{more}"
         )
     if test and test["rate_low"] > found["stated"]:
         lines.append(
