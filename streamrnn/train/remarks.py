@@ -129,8 +129,8 @@ def _only(classes: Mapping[str, _Facts], where: str) -> list[str]:
         return []
     best = max(c["auroc"] for name, c in there.items() if name != said[0])
     return [
-        f"{said[0]!r} is the likeliest class for every sample of {where}: hold the others' probabilities against limits "
-        f"of your own (auroc {best:.2g}, where 0.5 is chance), or train with --class-weights balanced"
+        f"{said[0]!r} is the likeliest class for every sample of {where}: hold the others' probabilities against "
+        f"limits of your own (auroc {best:.2g}, where 0.5 is chance), or train with --class-weights balanced"
     ]
 
 
