@@ -77,6 +77,7 @@ def test_a_file_becomes_a_model_that_other_commands_take(bed, capsys, tmp_path):
     assert "seed 0: 2 epochs (all of 2 epochs), " in printed
     assert "  skill: 1 - mae / mae_last_value; below 0 is worse" in printed
     assert "% of the time" in printed
+    assert " (gaussian; less is better)" in printed
     assert "largest difference" in printed
     model = Model.load(out)
     assert (model.spec.features, model.spec.units, model.spec.horizon) == (("hr", "spo2"), ("1/min", "%"), 3)

@@ -80,12 +80,13 @@ def tell(fitted: Fitted) -> None:
     for layer in spec.layers:
         print(f"  {layer}")
     print(f"split {report['split']}")
+    loss = spec.provenance["settings"]["loss"]
     for seed in report["seeds"]:
         back = f", went back {count(seed['went_back'], 'time')}" if seed["went_back"] else ""
         print(
             f"seed {seed['seed']}: {count(seed['epochs'], 'epoch')} ({seed['ended']}), "
             f"{100 * seed['clipped']:.0f} % of steps clipped{back}; best epoch {seed['best_epoch']}, "
-            f"validation loss {seed['validation_loss']:.4g}"
+            f"validation loss {seed['validation_loss']:.4g} ({loss}; less is better)"
         )
     if "validation_loss_sd" in report:
         mean, sd = report["validation_loss_mean"], report["validation_loss_sd"]
