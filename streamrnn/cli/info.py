@@ -16,7 +16,10 @@ SAMPLE_STREAMS = 1024
 
 def info(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model file, a built-in model, or 'adaptive'.")],
-    n_in: Annotated[int, typer.Option("--n-in", min=1, max=4096, help="Channels of the adaptive model.")] = 4,
+    n_in: Annotated[
+        int | None,
+        typer.Option("--n-in", min=1, max=4096, show_default="4", help="Channels of the adaptive model."),
+    ] = None,
     measure: Annotated[bool, typer.Option("--measure", help="Measure a step here, besides predicting it.")] = False,
     card: Annotated[
         bool, typer.Option("--card", help="What a built-in model is for, and what it cannot do; nothing else.")
@@ -30,7 +33,7 @@ def info(
     Example: streamrnn info adaptive --n-in 8
     """
     from ..model.builtin import BUILTINS, card_path
-    from .models import load
+    from .models import load_sized
 
     beside = card_path(model)
     if card:
@@ -38,7 +41,7 @@ def info(
             raise ConfigError(f"{model!r} has no card; the built-in models have one: {', '.join(BUILTINS)}")
         print(beside.read_text(encoding="utf-8"), end="")
         return 0
-    loaded = load(model, [f"x{i}" for i in range(n_in)])
+    loaded = load_sized(model, n_in)
     facts = describe(loaded)
     if measure:
         facts["step"] |= _measured(loaded)

@@ -32,7 +32,7 @@ __all__ = [
     "settings_of",
 ]
 
-ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Replace OUT if it is there.")]
+ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Replace the file of -o if it is there.")]
 FilesArgument = Annotated[
     list[Path],
     typer.Argument(metavar="FILE...", help="CSV files, gzipped or not, with a line of names; - is stdin."),
