@@ -121,11 +121,14 @@ class ModelSpec:
             raise ModelError("the causal normaliser belongs to the online readout; use normaliser 'fixed' or 'none'")
         for name, given in (("features", self.features), ("units", self.units)):
             if len(given) != self.n_in:
-                raise ModelError(f"{name} needs {self.n_in} names, one a channel; it has {len(given)}: {given!r}")
-        if len(set(self.features)) != self.n_in:
-            raise ModelError(f"features must differ from each other: {self.features!r}")
+                said = ", ".join(given)
+                raise ModelError(f"{name} needs {self.n_in} names, one a channel; it has {len(given)}: {said:.200}")
+        twice = [name for i, name in enumerate(self.features) if name in self.features[:i]]
+        if twice:
+            raise ModelError(f"features must differ from each other, and {twice[0]!r} is there twice; rename one")
         if len(set(self.outputs)) != self.n_out:
-            raise ModelError(f"a feature has the name of another's spread: {self.outputs!r:.200}; rename it")
+            said = ", ".join(self.outputs)
+            raise ModelError(f"a feature has the name of another's spread: {said:.200}; rename it")
 
     def _check_tokens(self) -> None:
         """An embedding is the first layer, and nothing comes between the token and it."""
