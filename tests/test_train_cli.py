@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -220,31 +218,3 @@ def test_a_terminal_shows_how_far_it_is(bed, tmp_path):
         terminal.until("rate 0.0", 60)
         terminal.until("largest difference", 120)
         assert terminal.status() == 0
-
-
-def test_ctrl_c_keeps_the_best_so_far(bed, tmp_path):
-    need_torch()
-    out = tmp_path / "m.safetensors"
-    options = ["--columns", "hr,spo2", "--epochs", "1000000", "--patience", "0", "--hidden", "4", "--threads", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "streamrnn", "train", str(bed), "-o", str(out), *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        until = time.monotonic() + 120
-        while not (tmp_path / "m.train" / "curves.png").exists() and time.monotonic() < until:
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        printed, said = process.communicate(timeout=120)
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == 130, said
-    assert "best so far" in said
-    assert "--resume" in said
-    assert "test: samples" in printed
-    assert Model.load(out).spec.head == "forecast"
-    assert not list(tmp_path.rglob("*.part"))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ConfigError, StreamRNNError
+from ..errors import ConfigError
 from .options import (
     ColumnsOption,
     DecimalCommaOption,
@@ -35,9 +34,13 @@ _OPT, _RUN = "Optimisation", "Run"
 
 
 def train(
+    context: typer.Context,
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings: .csv, .csv.gz, .parquet, .npz.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="MODEL", help="The model file to write (.safetensors).")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="MODEL", help="The .safetensors file to write. Required, except with --diagnose."
+        ),
     ] = None,
     force: ForceOption = False,
     # Data
@@ -212,9 +215,11 @@ def train(
     given = dict(locals())
     try:
         return _train(given)
-    except StreamRNNError as error:
-        print(f"streamrnn: {error}", file=sys.stderr)
-        return 2
+    except KeyboardInterrupt as stop:
+        from .stopped import say_stopped
+
+        say_stopped(stop, given)
+        return 130
 
 
 def _train(o: dict[str, Any]) -> int:
@@ -357,6 +362,7 @@ def _fit(recordings: list[Recording], settings: Settings, o: dict[str, Any], nam
             extra[part] = _read(o[part], o, names)[0]
     with training_bar(settings) as progress:
         fitted = fit(recordings, settings, o["output"], progress, work=o["work"], resume=o["resume"], **extra)
+    from .stopped import say_how_to_go_on
     if o["json"]:
         from json import dumps
 
@@ -364,6 +370,7 @@ def _fit(recordings: list[Recording], settings: Settings, o: dict[str, Any], nam
     else:
         tell(fitted)
     if fitted.interrupted:
-        say(f"stopped; {o['output']} is the best so far, of epoch {fitted.report['epoch']}; --resume goes on")
+        say(f"stopped; {o['output']} is the best so far, of epoch {fitted.report['epoch']}. This goes on:")
+        say_how_to_go_on(o["context"].obj)
         return 130
     return 0

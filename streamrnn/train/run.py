@@ -15,10 +15,10 @@ from streamrnn.model import Model
 
 from .build import model_of
 from .calibrate import Rate, allowance, calibrate, parse_rate, usual_surprise
-from .checkpoint import Checkpoint, fingerprint, read_checkpoint, write_checkpoint
+from .checkpoint import NAME, Checkpoint, fingerprint, read_checkpoint, write_checkpoint
 from .curves import tensorboard, to_tensorboard, write_curves
 from .files import put_text
-from .fit import Fitted
+from .fit import Fitted, Interrupted
 from .losses import Loss
 from .measures import measure
 from .network import Network
@@ -30,8 +30,12 @@ from .scaling import roundings_of, steps_of
 from .settings import Settings
 from .start import initialise
 from .trainer import Progress, Trainer
+from .unbroken import unbroken
 
-__all__ = ["device_of", "run"]
+__all__ = ["STOPPING", "device_of", "run"]
+
+STOPPING = "stopping... the best so far is being measured and written; Ctrl-C again leaves it in the checkpoint"
+"""What a progress callback is told after Ctrl-C."""
 
 _OWN = ("features", "units", "classes", "targets", "detector")
 """Settings that stand elsewhere in a model file."""
@@ -73,17 +77,22 @@ def run(
     before = read_checkpoint(folder, settings, data) if resume and folder is not None else None
     threads = torch.get_num_threads()
     generator = torch.random.get_rng_state()
+    trainers: list[Trainer] = []
     try:
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        trainers, interrupted = _train(ready, settings, device, progress, folder, data, before)
+        interrupted = _train(trainers, ready, settings, device, progress, folder, data, before)
         return _finish(ready, settings, trainers, interrupted, rate, out, folder)
+    except KeyboardInterrupt:
+        kept = folder is not None and (before is not None or any(t.history for t in trainers))
+        raise Interrupted(folder / NAME if folder is not None and kept else None) from None
     finally:
         torch.set_num_threads(threads)
         torch.random.set_rng_state(generator)  # the caller's own
 
 
 def _train(
+    trainers: list[Trainer],
     ready: Ready,
     settings: Settings,
     device: Any,
@@ -91,9 +100,8 @@ def _train(
     folder: Path | None,
     data: str,
     before: Checkpoint | None,
-) -> tuple[list[Trainer], bool]:
-    """(a trainer for each seed, whether Ctrl-C came). Where no epoch has ended the KeyboardInterrupt passes."""
-    trainers: list[Trainer] = []
+) -> bool:
+    """Add a trainer for each seed to `trainers`; whether Ctrl-C came. KeyboardInterrupt passes where no epoch ended."""
     try:
         for k in range(settings.seeds):
             trainer = _trainer(ready, settings, settings.seed + k, device)
@@ -105,17 +113,19 @@ def _train(
     except KeyboardInterrupt:
         if not any(t.history for t in trainers):
             raise
-        return trainers, True
-    return trainers, False
+        trainers[-1].say(STOPPING, progress)
+        return True
+    return False
 
 
 def _after_epoch(settings: Settings, trainers: Sequence[Trainer], folder: Path | None, data: str) -> None:
     if folder is None:
         return
-    folder.mkdir(parents=True, exist_ok=True)  # only now: what is refused, or broken off before, leaves nothing behind
-    write_checkpoint(folder, settings, data, trainers)
-    write_curves(folder, [r for t in trainers for r in t.history], settings.loss)
-    to_tensorboard(folder, trainers[-1].history, len(trainers[-1].history) - 1)
+    with unbroken():
+        folder.mkdir(parents=True, exist_ok=True)  # only now: what is refused, or broken off, leaves nothing behind
+        write_checkpoint(folder, settings, data, trainers)
+        write_curves(folder, [r for t in trainers for r in t.history], settings.loss)
+        to_tensorboard(folder, trainers[-1].history, len(trainers[-1].history) - 1)
 
 
 def _trainer(ready: Ready, settings: Settings, seed: int, device: Any) -> Trainer:

@@ -104,6 +104,11 @@ class Trainer:
             self._one_epoch(progress)
             after_epoch()
 
+    def say(self, note: str, progress: Callable[[Progress], None]) -> None:
+        """Pass a note on, outside of an epoch."""
+        self.notes.append(note)
+        self._tell(progress, self.epoch, self.epoch / self.settings.epochs, math.nan)
+
     def reconsider(self) -> None:
         """Whether it has ended by its present settings, which may be others than those it was restored from."""
         self.ended = ""
