@@ -70,7 +70,15 @@ def test_a_file_becomes_a_model_that_other_commands_take(bed, capsys, tmp_path):
     status, printed, said = trained(capsys, bed, "-o", out, *options, *QUICK)
     assert status == 0
     assert [line for line in said.splitlines() if "epoch" in line][1].startswith("streamrnn: epoch 2 of 2: loss ")
-    for text in ("gru 2 -> 6", "split by time", "% of steps clipped", "mae_last_value", "threshold", "test: samples"):
+    for text in (
+        "gru 2 -> 6",
+        "split by time",
+        "missing, of 600 samples: hr 41 (6.8 %), spo2 36 (6 %)",
+        "% of steps clipped",
+        "mae_last_value",
+        "threshold",
+        "test: samples",
+    ):
         assert text in printed
     assert "seed 0: 2 epochs (all of 2 epochs), " in printed
     assert "  skill: 1 - mae / mae_last_value; below 0 is worse" in printed
@@ -125,15 +133,46 @@ def test_diagnose_draws_without_training(bed, capsys, tmp_path):
 BAD = {
     "ragged": ("time,hr\n0,1\n1,2,3\n", (), "3 cells where the first line names 2 columns"),
     "infinite": ("time,hr\n0,1\n1,inf\n", (), "beyond float32"),
-    "text": ("time,hr\n0,high\n", (), "--columns"),
     "constant": ("time,hr\n" + "".join(f"{i},7\n" for i in range(400)), (), "is 7 in all 280 samples"),
-    "too little": ("time,hr\n" + "".join(f"{i},{i % 5}\n" for i in range(40)), (), "at least 100 are needed"),
+    "too little": ("time,hr\n" + "".join(f"{i},{i % 5}\n" for i in range(40)), (), "at least 100 and 20 are needed"),
+    "constant and too little": (
+        "time,hr\n" + "".join(f"{i},7\n" for i in range(29)),
+        (),
+        "training data has 19 samples and",
+    ),
+    "text": ("time,bed\n0,b1\n", (), "then --stream-column or --label"),
+    "text as a target": ("time,hr,k\n0,1,low\n", ("--target", "k"), "for classes say --label k"),
+    "a quantity as labels": (
+        "time,hr,k\n" + "".join(f"{i},{i % 5},{i / 7:.3f}\n" for i in range(400)),
+        ("--label", "k"),
+        "with --target k",
+    ),
+    "units": (
+        "time,a,b,c\n" + "".join(f"{i},{i % 5},{i % 7},{i % 11}\n" for i in range(400)),
+        ("--units", "%,1/min"),
+        "units are %, 1/min: 2 for 3 channels (a, b, c)",
+    ),
+    "classes of nothing": ("time,hr\n0,1\n", ("--classes", "A,B"), "name that of labels too"),
+    "a forecast of labels": ("time,hr,k\n0,1,A\n", ("--label", "k", "--head", "forecast"), "leave one of them out"),
+    "no layers": ("time,hr\n0,1\n", ("--layers", "0"), "layers is 0"),
+    "half a unit": ("time,hr\n0,1\n", ("--hidden", "6.5"), "it must be whole numbers"),
+    "an option of another head": ("time,hr\n0,1\n", ("--class-weights", "balanced"), "of use with head 'classify'"),
+    "no time of day": (
+        "time,hr\n" + "".join(f"{i},{i % 5}\n" for i in range(400)),
+        ("--clock",),
+        "a time before 2000 is a counter",
+    ),
     "no column": ("time,hr\n0,1\n", ("--columns", "pulse"), "no column 'pulse'"),
     "no label": ("time,hr,k\n0,1,\n", ("--label", "k"), "no row has a label"),
     "one class": (
         "time,hr,k\n" + "".join(f"{i},{i % 5},N\n" for i in range(400)),
         ("--label", "k"),
-        "needs two classes",
+        "all 400 labels are 'N'; a classifier needs two classes: give recordings that hold another, or choose another",
+    ),
+    "a class that comes late": (
+        "time,hr,k\n" + "".join(f"{i},{i % 5},{'NV'[i > 380]}\n" for i in range(400)),
+        ("--label", "k"),
+        "has no label V, so it cannot be learned: split into other shares (--parts)",
     ),
     "option": ("time,hr\n0,1\n", ("--cell", "mamba"), "use one of gru, lstm, elman, rnn_relu"),
     "numbers": ("time,hr\n0,1\n", ("--hidden", "many"), "--hidden is 'many'"),

@@ -118,6 +118,9 @@ def train(
     chrono: Annotated[
         int, typer.Option(help="Gates start with memories of up to so many samples.", rich_help_panel=_NET)
     ] = 0,
+    clock: Annotated[
+        bool, typer.Option("--clock", help="The time of day (UTC) as two more inputs.", rich_help_panel=_NET)
+    ] = False,
     persist: Annotated[
         bool,
         typer.Option("--persist/--no-persist", help="Forecasts start as the last value.", rich_help_panel=_NET),
@@ -311,7 +314,8 @@ def _numbers(name: str, text: str, kind: type) -> tuple[Any, ...]:
     try:
         return tuple(kind(part) for part in text.split(","))
     except ValueError:
-        raise ConfigError(f"{name} is {text!r}; it must be numbers with commas between them") from None
+        what = "whole numbers" if kind is int else "numbers"
+        raise ConfigError(f"{name} is {text!r}; it must be {what} with commas between them") from None
 
 
 def _settings(o: dict[str, Any], names: Names) -> Settings:
@@ -320,10 +324,14 @@ def _settings(o: dict[str, Any], names: Names) -> Settings:
     from ..train import Settings
 
     hidden = _numbers("--hidden", o["hidden"], int)
+    usual = "classify" if o["label"] else "regress" if o["target"] else "forecast"
+    if o["head"] == "forecast" and usual != "forecast":
+        goal = "--label" if o["label"] else "--target"
+        raise ConfigError(f"--head forecast learns what comes next, and not {goal}: leave one of them out")
     made: dict[str, Any] = {
-        "head": o["head"] or ("classify" if o["label"] else "regress" if o["target"] else "forecast"),
+        "head": usual if o["head"] is None else o["head"],
         "hidden": hidden[0] if len(hidden) == 1 else hidden,
-        "layers": o["layers"] or len(hidden),
+        "layers": len(hidden) if o["layers"] is None else o["layers"],
         "changes": _numbers("--changes", o["changes"], int) if o["changes"] else (),
         "quantiles": _numbers("--quantiles", o["quantiles"], float),
         "parts": _numbers("--parts", o["parts"], float),
@@ -354,15 +362,17 @@ def _diagnose(recordings: list[Recording], names: Names, settings: Settings, o: 
 def _fit(recordings: list[Recording], settings: Settings, o: dict[str, Any], names: Names) -> int:
     from ..train import fit
     from .notice import say
+    from .stopped import say_how_to_go_on
     from .trained import tell, training_bar
 
     extra: dict[str, Any] = {}
     for part in ("validation", "test"):
         if o[part]:
-            extra[part] = _read(o[part], o, names)[0]
+            extra[part], others = _read(o[part], o, names)
+            for note in others.notes:
+                say(f"--{part}: {note}")
     with training_bar(settings) as progress:
         fitted = fit(recordings, settings, o["output"], progress, work=o["work"], resume=o["resume"], **extra)
-    from .stopped import say_how_to_go_on
     if o["json"]:
         from json import dumps
 

@@ -80,6 +80,7 @@ def tell(fitted: Fitted) -> None:
     for layer in spec.layers:
         print(f"  {layer}")
     print(f"split {report['split']}")
+    _tell_missing(report["missing"])
     loss = spec.provenance["settings"]["loss"]
     for seed in report["seeds"]:
         back = f", went back {count(seed['went_back'], 'time')}" if seed["went_back"] else ""
@@ -99,6 +100,13 @@ def tell(fitted: Fitted) -> None:
     print(parity_words(report["parity"]))
     for note in report["notes"]:
         say(note)
+
+
+def _tell_missing(found: dict[str, Any]) -> None:
+    rows = found["samples"]
+    shares = [f"{name} {n:,} ({100 * n / rows:.2g} %)" for name, n in found["channels"].items()]
+    if shares:
+        print(f"missing, of {rows:,} samples: {', '.join(shares)}")
 
 
 def _tell_measures(part: str, found: dict[str, Any]) -> None:

@@ -185,6 +185,7 @@ def _finish(
     report: dict[str, Any] = {
         "model": None if out is None else str(out),
         "split": ready.split.how,
+        "missing": ready.missing,
         "seed": chosen.seed,
         "epoch": chosen.best.epoch,
         "interrupted": interrupted,

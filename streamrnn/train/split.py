@@ -71,8 +71,8 @@ def _by_stream(recordings: Sequence[Recording], names: list[str], settings: Sett
     wanted = 3 if settings.parts[2] > 0 else 2
     if n < wanted:
         raise ConfigError(
-            f"{n} streams cannot be split by stream into {wanted} parts: give more recordings, or split by time "
-            "(--split time)"
+            f"{n} stream{'' if n == 1 else 's'} cannot be split by stream into {wanted} parts: give more recordings, "
+            "or split by time (--split time)"
         )
     # Not by the training's seed: several seeds must be judged on the same data.
     order = np.random.Generator(np.random.PCG64(20)).permutation(n)

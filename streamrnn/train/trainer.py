@@ -62,7 +62,7 @@ def mean_loss(network: Network, loss: Loss, series: Sequence[Series], device: An
         for batch in whole_batches(series, MOST):
             state = network.begin(len(batch))
             for chunk in batch.chunks(EVALUATION_CHUNK, device, network.spec.horizon):
-                raw, state = network(chunk.x, chunk.use, chunk.gaps, state)
+                raw, state = network(chunk.x, chunk.use, chunk.gaps, state, chunk.clock)
                 s, n = loss(raw, chunk.goal, chunk.mask)
                 total, count = total + float(s), count + float(n)
     return total / count if count else math.nan
@@ -162,7 +162,7 @@ class Trainer:
         state = self.network.begin(len(batch))
         total, count = 0.0, 0.0
         for chunk in batch.chunks(self.settings.chunk, self.device, self.network.spec.horizon):
-            raw, state = self.network(chunk.x, chunk.use, chunk.gaps, state)
+            raw, state = self.network(chunk.x, chunk.use, chunk.gaps, state, chunk.clock)
             state = state.detach()
             loss, n = self.loss(raw, chunk.goal, chunk.mask)
             if not float(n):
