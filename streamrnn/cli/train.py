@@ -325,9 +325,9 @@ def _settings(o: dict[str, Any], names: Names) -> Settings:
 
     hidden = _numbers("--hidden", o["hidden"], int)
     usual = "classify" if o["label"] else "regress" if o["target"] else "forecast"
-    if o["head"] == "forecast" and usual != "forecast":
+    if usual != "forecast" and o["head"] in {"forecast", "classify", "regress"} - {usual}:
         goal = "--label" if o["label"] else "--target"
-        raise ConfigError(f"--head forecast learns what comes next, and not {goal}: leave one of them out")
+        raise ConfigError(f"{goal} is for head {usual!r}, and --head {o['head']} was given: leave one of them out")
     made: dict[str, Any] = {
         "head": usual if o["head"] is None else o["head"],
         "hidden": hidden[0] if len(hidden) == 1 else hidden,

@@ -150,7 +150,8 @@ class ModelSpec:
         """What belongs to a forecast: its width, its horizon, its spread."""
         choice("spread", self.spread, tuple(SPREADS))
         if self.spread != "quantile" and self.quantiles != QUANTILES:
-            raise ModelError(f"quantiles is {self.quantiles!r} with spread {self.spread!r}; use spread 'quantile'")
+            said = ",".join(f"{q:g}" for q in self.quantiles)
+            raise ModelError(f"quantiles is {said} with spread {self.spread!r}; use spread 'quantile'")
         if self.head != "forecast":
             for name, value, plain in (("horizon", self.horizon, 1), ("spread", self.spread, "none")):
                 if value != plain:
@@ -287,11 +288,12 @@ _JSON_TYPES: Final = {
 
 def _pair(value: Any) -> tuple[float, float]:
     """Two quantiles about the median."""
+    said = f"{','.join(map(str, value)) if is_list(value) else repr(value):.60}"
     if not is_list(value) or len(value) != 2:
-        raise ModelError(f"quantiles is {value!r:.60}; it must be two numbers, a low and a high one")
+        raise ModelError(f"quantiles is {said}; it must be two numbers, a low and a high one")
     low, high = (real("quantiles", q, 0.0, 1.0) for q in value)
     if not 0.0 < low < 0.5 < high < 1.0:
-        raise ModelError(f"quantiles is {value!r:.60}; the low one must be between 0 and 0.5, the high one up to 1")
+        raise ModelError(f"quantiles is {said}; the low one must be between 0 and 0.5, the high one up to 1")
     return low, high
 
 

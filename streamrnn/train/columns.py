@@ -76,6 +76,9 @@ def _npz(path: Path) -> dict[str, Column]:
             out[name] = array
     lengths = {len(v) for v in out.values()}
     if x is not None:
+        odd = next((name for name, v in out.items() if len(v) != len(x) and TIME_NAME.fullmatch(name)), None)
+        if odd is not None:
+            raise Malformed(f"{path}: {odd} has {len(out[odd])} times for the {len(x)} samples of x; give one a sample")
         out = {name: v for name, v in out.items() if len(v) == len(x)}
     elif len(lengths) > 1:
         each = ", ".join(f"{name} ({len(v)})" for name, v in out.items())

@@ -199,7 +199,8 @@ def _order(path: Path, columns: Sequence[str], targets: tuple[str, ...]) -> list
             raise ConfigError(f"{path} has no column {name!r}: it has {', '.join(columns)}")
     channels = [k for k, name in enumerate(columns) if name not in targets]
     if not channels:
-        raise ConfigError(f"{path} has no column of values besides {', '.join(targets)}")
+        beside = f" besides {', '.join(targets)}" if targets else ""
+        raise ConfigError(f"{path} has no column of values{beside}: choose the columns with --columns")
     return [*channels, *(list(columns).index(name) for name in targets)]
 
 

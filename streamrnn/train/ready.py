@@ -67,7 +67,7 @@ def make_ready(
     if not settings.tokens:
         _check_sizes([*every, *(validation or []), *(test or [])], settings)
     parts = _parts(every, settings, validation, test)
-    _check_rows(parts)
+    _check_rows(parts, settings)
     if settings.clock:
         _check_clock([*parts.train, *parts.validation, *parts.test])
     n_targets = _check_targets(parts, settings)
@@ -106,15 +106,16 @@ def _missing(recordings: Sequence[Recording], names: Sequence[str]) -> dict[str,
     return {"samples": sum(len(r) for r in recordings), "channels": channels}
 
 
-def _check_rows(parts: Split) -> None:
+def _check_rows(parts: Split, settings: Settings) -> None:
     """Too little is said before anything that follows from it, such as a channel that does not vary."""
     counted = {"training": parts.train, "validation": parts.validation}
     found = {what: sum(max(r.counted, 0) for r in recordings) for what, recordings in counted.items()}
     if any(found[what] < LEAST[what] for what in found):
+        nearer = f", or a smaller horizon (--horizon, now {settings.horizon})" if settings.horizon > 1 else ""
         raise ConfigError(
             f"training data has {found['training']} samples and validation data {found['validation']}; at least "
             f"{LEAST['training']} and {LEAST['validation']} are needed: give more recordings, or another split "
-            "(--split, --parts)"
+            f"(--split, --parts){nearer}"
         )
 
 
