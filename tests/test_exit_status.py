@@ -154,3 +154,14 @@ def test_n_in_is_of_use_for_the_adaptive_model(here: Path, capsys) -> None:
     assert json.loads(capsys.readouterr().out)["n_in"] == 3
     assert run(["info", "net.safetensors", "--n-in", "3"]) == 2
     assert "--n-in is for the adaptive model; net.safetensors takes 2 channels: leave it out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["score", "simulate", "import", "train"])
+def test_help_says_what_is_replaced_and_what_is_required(command: str, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "Replace the file of -o if it is there." in shown
+    (output,) = (line for line in shown.splitlines() if "--output " in line and " -o " in line)
+    required = {"import": "[required]", "train": "Required, except with --diagnose."}
+    assert required.get(command, "else CSV on stdout") in output
