@@ -158,7 +158,7 @@ class Device:
         lane = self._lanes[0]
         with exact():
             kernel = _kernel(traits).specialize(*self._arguments, lane.base, TILE, 0, 0)
-        wrong = inexact(machine_code(kernel))
+            wrong = inexact(machine_code(kernel))
         if wrong:
             raise RuntimeError(f"compiled with {', '.join(wrong)}, it could round otherwise than the CPU")
         kernel[1, product.THREADS, lane.stream](*self._arguments, lane.base, TILE, 0, 0)
