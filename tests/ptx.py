@@ -17,7 +17,8 @@ import re
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from ctypes import c_byte, c_char, c_double, c_float, c_int16, c_int32, c_int64, c_uint8, c_uint16, c_uint32, c_uint64
+from ctypes import c_byte, c_double, c_float, c_int16, c_int32, c_int64, c_uint8, c_uint16, c_uint32, c_uint64
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -242,6 +243,8 @@ def _flat(arguments: list[Any]) -> Iterator[float]:
     for a in arguments:
         if isinstance(a, np.ndarray):
             yield from (0, 0, a.size, a.itemsize, a.ctypes.data, *a.shape, *a.strides)
+        elif isinstance(a, tuple):
+            yield from _flat(list(a))
         else:
             yield float(a) if isinstance(a, (float, np.floating)) else int(a)
 
@@ -303,25 +306,29 @@ def _thread(functions: list[Callable[..., int]], *state: Any) -> Iterator[None]:
             at = -1 - at
 
 
+class _Module:
+    """A kernel as functions, and the shared memory that blocks have one after the other."""
+
+    def __init__(self, ptx: str) -> None:
+        entry = re.search(r"\.entry[^{]*\{(.*)\n\}", ptx, re.DOTALL)
+        assert entry is not None
+        sizes = re.findall(r"\.shared .align \d+ \.b8 (\w+)\[(\d+)\]", ptx)
+        self.shared = {name: np.full(int(size), 0xFF, np.uint8) for name, size in sizes}
+        places = {name: array.ctypes.data for name, array in self.shared.items()}
+        self.functions, self.registers = _functions(entry.group(1), places)
+
+
+_loaded = lru_cache(maxsize=64)(_Module)
+
+
 def run(ptx: str, blocks: int, threads: int, arguments: list[Any]) -> None:
-    """Run the one kernel of a module with these arguments: arrays, in place, and numbers."""
-    entry = re.search(r"\.entry[^{]*\{(.*)\n\}", ptx, re.DOTALL)
-    assert entry is not None
-    places, spans, kept = (
-        {},
-        [(a.ctypes.data, a.ctypes.data + a.nbytes) for a in arguments if isinstance(a, np.ndarray)],
-        [],
-    )
-    for name, size in re.findall(r"\.shared .align \d+ \.b8 (\w+)\[(\d+)\]", ptx):
-        shared = (c_char * int(size))()
-        kept.append(shared)
-        places[name] = np.frombuffer(shared, np.uint8).ctypes.data
-        spans.append((places[name], places[name] + int(size)))
-    functions, registers = _functions(entry.group(1), places)
-    memory, parameters = _Memory(spans), list(_flat(arguments))
+    """Run the one kernel of a module with these arguments: arrays, in place, and numbers, and tuples of them."""
+    module, parameters = _loaded(ptx), list(_flat(arguments))
+    arrays = [a for a in (*arguments, *module.shared.values()) if isinstance(a, np.ndarray)]
+    memory = _Memory([(a.ctypes.data, a.ctypes.data + a.nbytes) for a in arrays])
     for block in range(blocks):
         running = [
-            _thread(functions, [None] * registers, (t, block, blocks, threads), parameters, memory)
+            _thread(module.functions, [None] * module.registers, (t, block, blocks, threads), parameters, memory)
             for t in range(threads)
         ]
         while running:

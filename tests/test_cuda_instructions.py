@@ -7,8 +7,10 @@ import pytest
 pytest.importorskip("numba.cuda", reason="this Numba has no CUDA target; pip install 'streamrnn[cuda]'")
 
 import around
+import engines
 import twins
 from assembled import assembled, machine, ptxas
+from instructed import gpu
 from ptx import run
 
 from streamrnn._cuda import SIMULATED
@@ -55,3 +57,22 @@ def test_a_layer(case):
     arguments = twins.arguments(case, case.blocks * TILE)
     run(machine(case.kernel, CAPABILITY).ptx, case.blocks, THREADS, arguments)
     assert twins.written(case, arguments).tobytes() == twins.on_cpu(case).tobytes()
+
+
+@pytest.mark.parametrize("kind", engines.COMPILED)
+def test_an_engine(kind):
+    model = engines.MODELS[kind]()
+    with gpu():
+        said = dict(engines.steps(model, "cuda"))
+    expected = dict(engines.steps(model, "cpu"))
+    assert set(said) == set(expected)
+    assert [name for name in expected if said[name].tobytes() != expected[name].tobytes()] == []
+
+
+def test_the_life_of_streams():
+    """Evicted, reset, stepped one by one, and moved from a GPU to the CPU and back."""
+    model = engines.MODELS["adaptive"]()
+    with gpu():
+        said = dict(engines.life(model, "cuda", "cpu"))
+    for name, array in dict(engines.life(model, "cpu", "cpu")).items():
+        assert said[name].tobytes() == array.tobytes(), name
