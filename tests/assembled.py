@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import chained
+import engines
 from numba import types
 from twins import KERNELS, twin
 
 from streamrnn._cuda import assembly
-from streamrnn.engine.program import Sizes
+from streamrnn.engine.cuda.advance import Traits, advance_of
+from streamrnn.engine.cuda.memory import Places
+from streamrnn.engine.program import Sizes, build_program
 from streamrnn.kernels.cuda.product import LAUNCH, THREADS
 
 CAPABILITIES = ((8, 0), (9, 0))
@@ -113,14 +116,24 @@ def machine(name: str, capability: tuple[int, int]) -> Machine:
     return assembled(function, signature(name), capability)
 
 
+@cache
+def whole_step(kind: str, capability: tuple[int, int]) -> Machine:
+    """The one kernel of an engine with a model of a kind of `engines.MODELS`."""
+    traits = Traits.of(build_program(engines.MODELS[kind](), engines.RING))
+    i64 = types.int64
+    memory = [types.Array(t, 1, "C") for t in (types.float32, types.float64, i64, types.int32, types.int8)]
+    told = [types.NamedUniTuple(i64, len(kind._fields), kind) for kind in (Sizes, Places)]
+    return assembled(advance_of(traits), (*memory, *told, i64, i64, i64, i64), capability)
+
+
 def table() -> str:
     lines = [
         "| kernel | sm | registers | shared, KiB | spills | blocks an SM | occupancy |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name in ALL:
+    for name in (*ALL, *(f"a step: {kind}" for kind in engines.COMPILED)):
         for capability in CAPABILITIES:
-            m = machine(name, capability)
+            m = machine(name, capability) if name in ALL else whole_step(name.removeprefix("a step: "), capability)
             sizes = f"{m.registers} | {m.shared / 1024:.0f} | {m.spills} | {m.blocks} | {m.occupancy:.0%}"
             lines.append("| {} | {}{} | {} |".format(name, *capability, sizes))
     return "\n".join(lines)

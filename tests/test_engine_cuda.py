@@ -16,9 +16,12 @@ import pytest
 pytest.importorskip("numba.cuda", reason="this Numba has no CUDA target; pip install 'streamrnn[cuda]'")
 
 import engines
+from assembled import CAPABILITIES, ptxas, whole_step
 
 from streamrnn import Engine, Model
+from streamrnn._cuda import SIMULATED, inexact
 from streamrnn.engine.cuda import memory
+from streamrnn.kernels.cuda.product import LAUNCH
 
 STORIES = [*(f"{kind}/steps" for kind in engines.MODELS), *(f"{kind}/life" for kind in engines.LIVES), "wire"]
 SMALL = Model.random("lstm", n_in=3, hidden=4, n_out=2)
@@ -92,7 +95,9 @@ def test_parts_of_a_memory_and_of_a_packet_do_not_meet():
         parts = sorted([*down.parts.values(), *up.parts.values()], key=lambda part: part.at)
         assert all(part.at % part.dtype.itemsize == 0 for part in parts)
         assert all(a.stop <= b.at for a, b in pairwise(parts))
-        assert down.parts.keys() - {"head"} | up.parts.keys() == set(memory.PACKET)
+        told = memory.packet_places(512, m, 3, 5)  # what a kernel makes of it
+        for part, at in zip([*down.parts.values(), *up.parts.values()], told, strict=True):
+            assert (512 + part.at) / part.dtype.itemsize == at
     assert [memory.class_of(n) for n in (1, 16, 17, 32, 33)] == [16, 16, 32, 32, 64]
 
 
@@ -126,3 +131,18 @@ def test_no_two_threads_race_in_a_launch(simulated):
     found = json.loads(str(simulated["races"]))
     assert set(found) == set(engines.RACED)
     assert not any(found.values()), {kind: races[:3] for kind, races in found.items()}
+
+
+@pytest.mark.skipif(
+    ptxas() is None or SIMULATED, reason="no wheels that compile for a GPU; pip install 'streamrnn[cuda]'"
+)
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("kind", engines.COMPILED)
+def test_the_machine_code_of_a_whole_step(kind, capability):
+    m = whole_step(kind, capability)
+    assert inexact(m.ptx) == []
+    assert "fma.rn.f32" in m.ptx
+    assert m.spills == 0
+    assert m.registers <= 168
+    assert m.shared <= 24 * 1024
+    assert m.blocks >= LAUNCH[1]

@@ -154,6 +154,7 @@ class Core:
 
     def _ingest(self, n: int, recv: int, start: int) -> int:
         """Settle rows of the arrays that are bound; returns the first that is not."""
+        self._alive()
         row = start
         while True:
             why = ingest_rows(self._frame, row, n, recv, self.ttl, self.share_from)

@@ -183,6 +183,7 @@ class Engine(Core):
         t: npt.ArrayLike | None,
         reset: bool | npt.ArrayLike,
     ) -> Outputs:
+        self._alive()
         n = len(X)
         if n > len(self._spare.slot):
             self._spare = Spare.of(2 * n)

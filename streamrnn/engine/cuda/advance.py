@@ -16,7 +16,7 @@ import numpy as np
 
 from streamrnn._cuda import block_function, cuda, dissolved
 from streamrnn.kernels import rls
-from streamrnn.kernels.cuda.product import BLOCK, THREADS, TILE, WARPS
+from streamrnn.kernels.cuda.product import BLOCK, TILE, WARPS
 from streamrnn.kernels.signals import SETTINGS
 from streamrnn.kernels.spread import NONE as NO_SPREAD
 
@@ -28,10 +28,7 @@ from .sample import Work, after, before, online, scale_back
 from .views import cube, matrix, vector
 from .waves import FRESH, Down, Up
 
-__all__ = ["LAUNCH", "Traits", "advance_of"]
-
-LAUNCH = (THREADS, 2)
-"""Threads of a block, and how many blocks a multiprocessor must have registers for: with three, addresses spill."""
+__all__ = ["Traits", "advance_of"]
 
 _COLUMNS, _SETTINGS, _LEARNING = len(Row._fields), len(SETTINGS), len(rls.SETTINGS)
 _ZERO = np.float32(0.0)

@@ -49,13 +49,14 @@ from streamrnn.engine.packing import (
 )
 from streamrnn.engine.program import CLASSIFY, FORECAST, NORMALISER_FIXED
 from streamrnn.kernels.cuda import rnn
+from streamrnn.kernels.cuda.access import get, part, put
 from streamrnn.kernels.cuda.activate import activate, softmax
 from streamrnn.kernels.cuda.embed import embed
 from streamrnn.kernels.cuda.forms import form
 from streamrnn.kernels.cuda.gru import gru
 from streamrnn.kernels.cuda.lstm import lstm
 from streamrnn.kernels.cuda.norm import layer_norm
-from streamrnn.kernels.cuda.product import BLOCK, TILE, WARPS, padded
+from streamrnn.kernels.cuda.product import BLOCK, TILE, WARPS, padded, placed
 from streamrnn.kernels.cuda.readout import linear
 from streamrnn.kernels.cuda.spread import spread
 from streamrnn.kernels.spread import NONE as NO_SPREAD
@@ -70,14 +71,19 @@ STATELESS = (DENSE, NORM, COPY, EMBED)
 @block_function
 def _copied(src, src_rows, src_off, out, out_off, width, n):
     """out[s, out_off : out_off + width] = src[src_rows[s], src_off : src_off + width] for s < n."""
-    t = cuda.threadIdx.x
-    lane, warp = t % BLOCK, t // BLOCK
-    for first in range(cuda.blockIdx.x * TILE, n, cuda.gridDim.x * TILE):
-        for s in range(first + warp, min(first + TILE, n), WARPS):
-            row = src_rows[s]
-            for j in range(lane, width, BLOCK):
-                out[s, out_off + j] = src[row, src_off + j]
+    lane, warp = placed()
+    first = cuda.blockIdx.x * TILE
+    while first < n:
+        s, stop = first + warp, min(first + TILE, n)
+        while s < stop:
+            row = get(src_rows, s)
+            j = lane
+            while j < width:
+                put(out, (s, out_off + j), get(src, (row, src_off + j)))
+                j += BLOCK
+            s += WARPS
         cuda.syncthreads()
+        first += cuda.gridDim.x * TILE
 
 
 def _recurrent_of(kinds):
@@ -94,10 +100,10 @@ def _recurrent_of(kinds):
         gru_like = kind in (GRU, FORM + 2, FORM + 3)
         blocks = 1 if elman else 4
         columns = padded(3 * H if gru_like else blocks * H)
-        W_ih = weights[layer[W_IH] : layer[W_IH] + layer[N_IN] * columns]
+        W_ih = part(weights, layer[W_IH], layer[N_IN] * columns)
         hidden_columns = padded(2 * H) if kind == FORM + 3 else columns
-        W_hh = weights[layer[W_HH] : layer[W_HH] + layer[WIDTH] * hidden_columns]
-        b = weights[layer[BIAS] : layer[BIAS] + blocks * H]
+        W_hh = part(weights, layer[W_HH], layer[WIDTH] * hidden_columns)
+        b = part(weights, layer[BIAS], blocks * H)
         h = layer[OUT]
         if plain_lstm:
             if kind == LSTM:
@@ -113,7 +119,7 @@ def _recurrent_of(kinds):
                 rnn.relu(src, src_rows, off, state, slots, h, W_ih, W_hh, b, z, n)
         if leaky:
             if kind == RESERVOIR:
-                leak = weights[layer[OTHER] : layer[OTHER] + H]
+                leak = part(weights, layer[OTHER], H)
                 rnn.reservoir(src, src_rows, off, state, slots, h, W_ih, W_hh, b, leak, z, n)
         if any_form:
             if kind >= FORM:
@@ -129,7 +135,7 @@ def _recurrent_of(kinds):
                     layer[WIDTH],
                     W_ih,
                     W_hh,
-                    weights[layer[W_2] : layer[W_2] + layer[SIZE_2]],
+                    part(weights, layer[W_2], layer[SIZE_2]),
                     b,
                     layer[ACT_GATE],
                     layer[ACT],
@@ -151,18 +157,18 @@ def _stateless_of(kinds):
     @block_function
     def stateless(kind, layer, weights, src, src_rows, off, u, rows, z, n):
         width, out = layer[WIDTH], layer[OUT]
-        b = weights[layer[BIAS] : layer[BIAS] + width]
+        b = part(weights, layer[BIAS], width)
         if look_up:
             if kind == EMBED:
-                table = weights[layer[W_IH] : layer[W_IH] + layer[SIZE_2] * width]
+                table = part(weights, layer[W_IH], layer[SIZE_2] * width)
                 embed(src, src_rows, off, table, layer[SIZE_2], u, out, n)
         if dense:
             if kind == DENSE:
-                W = weights[layer[W_IH] : layer[W_IH] + layer[N_IN] * padded(width)]
+                W = part(weights, layer[W_IH], layer[N_IN] * padded(width))
                 linear(src, src_rows, off, W, b, u, rows, out, z, n)
         if norm:
             if kind == NORM:
-                weight = weights[layer[W_IH] : layer[W_IH] + width]
+                weight = part(weights, layer[W_IH], width)
                 layer_norm(src, src_rows, off, u, out, weight, b, weights[layer[PARAMETER]], n)
         if copy:
             if kind == COPY:
@@ -189,7 +195,8 @@ def layers_of(kinds):
     @block_function
     def layers(table, weights, state, slots, u, rows, z, n):
         src, src_rows, off = u, rows, _COLUMN_0
-        for d in range(table.shape[0]):
+        d = _COLUMN_0
+        while d < table.shape[0]:
             layer = table[d]
             kind = np.int64(only) if only >= 0 else layer[KIND]
             if some_recurrent:
@@ -200,6 +207,7 @@ def layers_of(kinds):
                 if layer[STORED] == 0:
                     stateless(kind, layer, weights, src, src_rows, off, u, rows, z, n)
                     src, src_rows, off = u, rows, layer[OUT]
+            d += 1
 
     return layers
 
@@ -217,8 +225,8 @@ def readout(sizes, table, weights, state, slots, u, rows, z, n, y):
         src, src_rows = state, slots
     off = last[OUT]
     if sizes.w_out >= 0:
-        W = weights[sizes.w_out : sizes.w_out + last[WIDTH] * padded(sizes.n_out)]
-        linear(src, src_rows, off, W, weights[sizes.b_out : sizes.b_out + sizes.n_out], y, rows, _COLUMN_0, z, n)
+        W = part(weights, sizes.w_out, last[WIDTH] * padded(sizes.n_out))
+        linear(src, src_rows, off, W, part(weights, sizes.b_out, sizes.n_out), y, rows, _COLUMN_0, z, n)
     else:
         _copied(src, src_rows, off, y, _COLUMN_0, sizes.n_out, n)
 

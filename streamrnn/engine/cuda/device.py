@@ -21,7 +21,7 @@ from streamrnn.errors import DeviceError
 from streamrnn.kernels.cuda import product
 
 from ..program import Program, Sizes, Slab, Work
-from .advance import LAUNCH, Traits, advance_of
+from .advance import Traits, advance_of
 from .memory import TILE, Lot, Part, Places, class_of, packet
 from .sample import scratch
 from .waves import Down, Up, cut, load, store
@@ -42,7 +42,7 @@ assert TILE == product.TILE
 @cache
 def _kernel(traits: Traits) -> Any:
     """The step of models of these traits as a kernel, compiled for what it is launched with first."""
-    return launched(advance_of(traits), LAUNCH)
+    return launched(advance_of(traits), product.LAUNCH)
 
 
 def _numbers(program: Program) -> list[npt.NDArray[Any]]:
@@ -57,7 +57,7 @@ def _named(slab: Slab) -> list[tuple[str, npt.NDArray[Any]]]:
 
 def _at_once() -> int:
     """Blocks that run side by side: all that the multiprocessors hold; in the simulator two, which take turns."""
-    return 2 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT) * LAUNCH[1]
+    return 2 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT) * product.LAUNCH[1]
 
 
 class _Packet:

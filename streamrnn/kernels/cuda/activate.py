@@ -11,8 +11,9 @@ from numba import float32
 from streamrnn._cuda import block_function, cuda
 from streamrnn.kernels.activate import RELU, SIGMOID, SOFTMAX, TANH
 
+from .access import get, put
 from .numerics import LIMIT, bounded, exp32, least, most, sigmoid32, tanh32
-from .product import BLOCK, THREADS, TILE, WARPS
+from .product import BLOCK, THREADS, TILE, WARPS, placed
 
 __all__ = ["activate", "activated", "clipped", "softmax"]
 
@@ -43,45 +44,57 @@ def clipped(x, limit):
 def softmax(y, rows, at, width, n):
     """Turn the logits y[rows[s], at : at + width] of n streams into probabilities in place.
 
-    The sum is one chain of additions, as on the CPU, by one thread a stream; all else is spread over the block. Which of
-    several threads finds the largest logit cannot be seen: it is one number, and zeros of both signs give the same
-    differences' exponentials.
+    The sum is one chain of additions, as on the CPU, by one thread a stream; all else is spread over the block. In what
+    order the largest logit is looked for cannot be seen: zeros of both signs are as good as each other.
     """
     tops = cuda.shared.array((TILE, _SHARES), float32)
     totals = cuda.shared.array(TILE, float32)
     t = cuda.threadIdx.x
-    lane, warp = t % BLOCK, t // BLOCK
-    for first in range(cuda.blockIdx.x * TILE, n, cuda.gridDim.x * TILE):
+    lane, warp = placed()
+    first = cuda.blockIdx.x * TILE
+    while first < n:
         m = min(TILE, n - first)
         s, share = t // _SHARES, t % _SHARES
         if s < m:
+            row = get(rows, first + s)
             # A share that would be empty looks at the first logit.
-            top = y[rows[first + s], at]
-            for j in range(at + share, at + width, _SHARES):
-                top = most(top, y[rows[first + s], j])
+            top = get(y, (row, at))
+            j = share
+            while j < width:
+                top = most(top, get(y, (row, at + j)))
+                j += _SHARES
             tops[s, share] = top
         cuda.syncthreads()
-        for s in range(warp, m, WARPS):
-            row = rows[first + s]
+        s = warp
+        while s < m:
+            row = get(rows, first + s)
             top = tops[s, 0]
             for k in range(1, _SHARES):
                 top = most(top, tops[s, k])
-            for j in range(at + lane, at + width, BLOCK):
-                y[row, j] = exp32(y[row, j] - top)
+            j = lane
+            while j < width:
+                put(y, (row, at + j), exp32(get(y, (row, at + j)) - top))
+                j += BLOCK
+            s += WARPS
         cuda.syncthreads()
         if t < m:
-            row = rows[first + t]
+            row = get(rows, first + t)
             total = _ZERO
-            for j in range(at, at + width):
-                total += y[row, j]
+            for j in range(width):
+                total += get(y, (row, at + j))
             totals[t] = total
         cuda.syncthreads()
-        for s in range(warp, m, WARPS):
-            row = rows[first + s]
-            for j in range(at + lane, at + width, BLOCK):
-                y[row, j] = y[row, j] / totals[s]
+        s = warp
+        while s < m:
+            row = get(rows, first + s)
+            j = lane
+            while j < width:
+                put(y, (row, at + j), get(y, (row, at + j)) / totals[s])
+                j += BLOCK
+            s += WARPS
         # The next tile's numbers go to the same places; and a layer that follows may read y.
         cuda.syncthreads()
+        first += cuda.gridDim.x * TILE
 
 
 @block_function
@@ -90,11 +103,16 @@ def activate(y, rows, at, width, kind, n):
     if kind == SOFTMAX:
         softmax(y, rows, at, width, n)
         return
-    t = cuda.threadIdx.x
-    lane, warp = t % BLOCK, t // BLOCK
-    for first in range(cuda.blockIdx.x * TILE, n, cuda.gridDim.x * TILE):
-        for s in range(warp, min(TILE, n - first), WARPS):
-            row = rows[first + s]
-            for j in range(at + lane, at + width, BLOCK):
-                y[row, j] = activated(y[row, j], kind)
+    lane, warp = placed()
+    first = cuda.blockIdx.x * TILE
+    while first < n:
+        s, stop = first + warp, min(first + TILE, n)
+        while s < stop:
+            row = get(rows, s)
+            j = lane
+            while j < width:
+                put(y, (row, at + j), activated(get(y, (row, at + j)), kind))
+                j += BLOCK
+            s += WARPS
         cuda.syncthreads()
+        first += cuda.gridDim.x * TILE

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from streamrnn._cuda import block_function, cuda
 
-from .product import THREADS, TILE
+from .access import get, put
+from .product import BLOCK, TILE, WARPS, placed
 
 __all__ = ["embed"]
 
@@ -16,9 +17,16 @@ def embed(src, src_rows, src_off, table, n_tokens, out, out_off, n):
     Neighbouring threads copy neighbouring numbers of a row.
     """
     N = table.shape[0] // n_tokens
-    for first in range(cuda.blockIdx.x * TILE, n, cuda.gridDim.x * TILE):
-        for i in range(cuda.threadIdx.x, min(TILE, n - first) * N, THREADS):
-            s, j = first + i // N, i % N
-            token = min(max(int(src[src_rows[s], src_off]), 0), n_tokens - 1)
-            out[s, out_off + j] = table[token * N + j]
+    lane, warp = placed()
+    first = cuda.blockIdx.x * TILE
+    while first < n:
+        s, stop = first + warp, min(first + TILE, n)
+        while s < stop:
+            token = min(max(int(get(src, (get(src_rows, s), src_off))), 0), n_tokens - 1)
+            j = lane
+            while j < N:
+                put(out, (s, out_off + j), get(table, token * N + j))
+                j += BLOCK
+            s += WARPS
         cuda.syncthreads()
+        first += cuda.gridDim.x * TILE

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from streamrnn._cuda import block_function, cuda
 
+from .access import get, put, rows_from
 from .numerics import cell, gated
-from .product import COLUMN_0, THREADS, TILE, Operand, accumulate, padded
+from .product import BLOCK, COLUMN_0, TILE, WARPS, Operand, accumulate, padded, placed
 
 __all__ = ["lstm"]
 
@@ -17,17 +18,25 @@ def lstm(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, z, n):
     A thread makes c and h of one unit one after the other, so neither passes through another thread.
     """
     H = b.shape[0] // 4
-    own = z[cuda.blockIdx.x * TILE : (cuda.blockIdx.x + 1) * TILE]
+    lane, warp = placed()
+    own = rows_from(z, cuda.blockIdx.x * TILE)
     ih = Operand(W_ih, W_ih.shape[0] // padded(4 * H), src, src_rows, src_off)
     hh = Operand(W_hh, H, state, rows, h)
-    for first in range(cuda.blockIdx.x * TILE, n, cuda.gridDim.x * TILE):
+    first = cuda.blockIdx.x * TILE
+    while first < n:
         m = min(TILE, n - first)
         accumulate(own, COLUMN_0, m, 4 * H, b, ih, hh, first)
         cuda.syncthreads()
-        for i in range(cuda.threadIdx.x, m * H, THREADS):
-            s, j = i // H, i % H
-            row = rows[first + s]
-            c = cell(own[s, j], own[s, H + j], own[s, 2 * H + j], state[row, h + H + j])
-            state[row, h + H + j] = c
-            state[row, h + j] = gated(own[s, 3 * H + j], c)
+        s = warp
+        while s < m:
+            row = get(rows, first + s)
+            j = lane
+            while j < H:
+                i, f, g = get(own, (s, j)), get(own, (s, H + j)), get(own, (s, 2 * H + j))
+                c = cell(i, f, g, get(state, (row, h + H + j)))
+                put(state, (row, h + H + j), c)
+                put(state, (row, h + j), gated(get(own, (s, 3 * H + j)), c))
+                j += BLOCK
+            s += WARPS
         cuda.syncthreads()
+        first += cuda.gridDim.x * TILE

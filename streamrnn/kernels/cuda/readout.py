@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from streamrnn._cuda import block_function, cuda
 
-from .product import COLUMN_0, THREADS, TILE, Operand, accumulate, nothing, padded
+from .access import get, put, rows_from
+from .product import BLOCK, COLUMN_0, TILE, WARPS, Operand, accumulate, nothing, padded, placed
 
 __all__ = ["linear"]
 
@@ -13,13 +14,21 @@ __all__ = ["linear"]
 def linear(state, rows, h, W, b, y, y_rows, y_off, z, n):
     """y[y_rows[s], y_off:] = W h + b for s < n, h = state[rows[s], h : h + H]; b (n_out,), z as in `rnn`, W packed."""
     n_out = b.shape[0]
-    own = z[cuda.blockIdx.x * TILE : (cuda.blockIdx.x + 1) * TILE]
+    lane, warp = placed()
+    own = rows_from(z, cuda.blockIdx.x * TILE)
     Wh = Operand(W, W.shape[0] // padded(n_out), state, rows, h)
-    for first in range(cuda.blockIdx.x * TILE, n, cuda.gridDim.x * TILE):
+    first = cuda.blockIdx.x * TILE
+    while first < n:
         m = min(TILE, n - first)
         accumulate(own, COLUMN_0, m, n_out, b, Wh, nothing(Wh), first)
         cuda.syncthreads()
-        for i in range(cuda.threadIdx.x, m * n_out, THREADS):
-            s, j = i // n_out, i % n_out
-            y[y_rows[first + s], y_off + j] = own[s, j]
+        s = warp
+        while s < m:
+            row = get(y_rows, first + s)
+            j = lane
+            while j < n_out:
+                put(y, (row, y_off + j), get(own, (s, j)))
+                j += BLOCK
+            s += WARPS
         cuda.syncthreads()
+        first += cuda.gridDim.x * TILE

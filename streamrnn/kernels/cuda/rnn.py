@@ -10,8 +10,9 @@ import numpy as np
 
 from streamrnn._cuda import block_function, cuda
 
+from .access import get, put, rows_from
 from .numerics import LIMIT, fma, least, most, tanh32
-from .product import BLOCK, COLUMN_0, TILE, WARPS, Operand, accumulate, padded
+from .product import BLOCK, COLUMN_0, TILE, WARPS, Operand, accumulate, padded, placed
 
 __all__ = ["relu", "reservoir", "tanh"]
 
@@ -24,20 +25,25 @@ def _stepped(unit):
     @block_function
     def step(src, src_rows, src_off, state, rows, h, W_ih, W_hh, b, parameter, z, n):
         H = b.shape[0]
-        t = cuda.threadIdx.x
-        lane, warp = t % BLOCK, t // BLOCK
-        own = z[cuda.blockIdx.x * TILE : (cuda.blockIdx.x + 1) * TILE]
+        lane, warp = placed()
+        own = rows_from(z, cuda.blockIdx.x * TILE)
         ih = Operand(W_ih, W_ih.shape[0] // padded(H), src, src_rows, src_off)
         hh = Operand(W_hh, H, state, rows, h)
-        for first in range(cuda.blockIdx.x * TILE, n, cuda.gridDim.x * TILE):
+        first = cuda.blockIdx.x * TILE
+        while first < n:
             m = min(TILE, n - first)
             accumulate(own, COLUMN_0, m, H, b, ih, hh, first)
             cuda.syncthreads()
-            for s in range(warp, m, WARPS):
-                row = rows[first + s]
-                for j in range(lane, H, BLOCK):
-                    state[row, h + j] = unit(own[s, j], state[row, h + j], parameter[j])
+            s = warp
+            while s < m:
+                row = get(rows, first + s)
+                j = lane
+                while j < H:
+                    put(state, (row, h + j), unit(get(own, (s, j)), get(state, (row, h + j)), get(parameter, j)))
+                    j += BLOCK
+                s += WARPS
             cuda.syncthreads()
+            first += cuda.gridDim.x * TILE
 
     return step
 
