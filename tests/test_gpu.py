@@ -28,7 +28,9 @@ from streamrnn.wire.messages import encode_block, encode_sample, sample_topic
 FOUND = look()
 REFUSAL = FOUND.refusal
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(REFUSAL is not None, reason=f"no GPU can be used: {REFUSAL}")]
+if REFUSAL is not None:
+    pytest.skip(f"no GPU can be used: {REFUSAL}", allow_module_level=True)
+pytestmark = pytest.mark.gpu
 hardware = pytest.mark.skipif(FOUND.simulated, reason="this is about hardware, and a simulator stands in for it")
 
 HERE = Path(__file__).parent

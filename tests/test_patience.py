@@ -18,7 +18,7 @@ from traffic import traffic
 from streamrnn.client import Event, Subscriber
 from streamrnn.engine import Engine
 from streamrnn.model import Model
-from streamrnn.transport import paths, pump
+from streamrnn.transport import paths
 from streamrnn.transport.fleet import Fleet
 from streamrnn.transport.native import find_library
 from streamrnn.transport.patience import Patience, nap
@@ -90,9 +90,9 @@ def bench_of(path, budget=BUDGET, make=fixed, limit=8, limits=None):
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch, zmq.Context() as context:
         patch.setattr(paths, "find_library", clock.library)
-        patch.setattr(pump, "TURN_NS", 10**12)  # by the real clock, which on a busy machine leaps
         bench = Bench(context, make(), limit=limit, limits=limits, path=path, budget=budget)
         bench.pump.patience = Patience(budget, clock.tell, clock.sleep)
+        bench.pump.turn = 10**12  # by the real clock, which on a busy machine leaps
         try:
             yield bench, clock
         finally:

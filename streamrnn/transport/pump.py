@@ -52,6 +52,7 @@ class Pump:
         self.limits = replace(limits, tokens=fleet.tokens)
         self.limit = limit
         self.patience = Patience(budget)
+        self.turn = TURN_NS
         self.outlet = outlet
         self.counters: Counters = outlet.counters
         self.ingest = ingest
@@ -97,7 +98,7 @@ class Pump:
 
     def _burst(self, patient: bool) -> int:
         """The same; with `patient`, samples may be left waiting for more of them."""
-        until = time.monotonic_ns() + TURN_NS
+        until = time.monotonic_ns() + self.turn
         if not self.pending:
             self._recv = time.time_ns()
             self._drained = 0
