@@ -211,9 +211,10 @@ def ours_without(case: Case, streams: int) -> Step:
     """The same with a detector whose margins are all 0, which is off: gather, step, readout and scatter."""
     from streamrnn import Model
     from streamrnn.kernels.score import COMPONENTS
+    from streamrnn.kernels.signals import SETTINGS
 
     model = case.model(SEED)
-    off = replace(model.spec, detector=dict.fromkeys(COMPONENTS, 0.0))
+    off = replace(model.spec, detector={name: 0.0 for name in COMPONENTS if name in SETTINGS})
     return ours_many(case, streams, Model(off, model.arrays))
 
 

@@ -273,19 +273,22 @@ def soak(folder: Path, report: Report, peak: float, seconds: float) -> None:
     """Half of peak for long: nothing lost, memory flat."""
     rate = 0.5 * peak
     with running(folder, "compiled", "ipc", "--rate", str(rate)) as (server, origin, sink):
-        grown: list[int] = []
-        watch = threading.Timer(min(5.0, seconds / 4), lambda: grown.append(server.memory))
-        watch.start()
+        at: list[int] = []
+        watches = [
+            threading.Timer(when, lambda: at.append(server.memory)) for when in (min(5.0, seconds / 4), seconds / 2)
+        ]
+        for watch in watches:
+            watch.start()
         sent, lost = flow(origin, sink, rate, seconds)
-        before, after = grown[0], server.memory
+        before, halfway, after = *at, server.memory
         missing = server.counters["missing"]
         p999 = quantile(sink.told, 99.9) / 1e3
     report.add("soak", "p99.9", "us", [p999], seconds=seconds, rate=rate)
     report.add("soak", "lost", "samples", [lost], seconds=seconds, rate=rate, sent=sent, missing=missing)
-    report.add("soak", "memory growth", "bytes", [after - before], seconds=seconds, before=before)
+    report.add("soak", "memory growth", "bytes", [after - before], seconds=seconds, before=before, halfway=halfway)
     print(
         f"{seconds:.0f} s at {rate:,.0f}/s: {sent:,} sent, {lost} lost, p99.9 {p999 / 1e3:.1f} ms, memory "
-        f"{before / 1e6:.1f} to {after / 1e6:.1f} MB",
+        f"{before / 1e6:.1f} MB at first, {halfway / 1e6:.1f} half way, {after / 1e6:.1f} at the end",
         flush=True,
     )
 

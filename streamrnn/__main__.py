@@ -23,7 +23,7 @@ def main() -> None:
         if missing is None:
             raise
         print(f"streamrnn: {missing}", file=sys.stderr)
-        status = 1
+        status = 2  # mended by an installation, as cli.status_of has it
     sys.exit(status)
 
 

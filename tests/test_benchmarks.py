@@ -10,9 +10,11 @@ from pathlib import Path
 
 import floors
 import gpu
+import peers
 import pytest
 import report
 from cases import LSTM, PARITY, STAC, TIMED, Case
+from contestants import CONTESTANTS
 
 from streamrnn.measure import Report
 
@@ -52,6 +54,12 @@ def test_a_regression_fails_at_the_third_attempt(monkeypatch, capsys):
     monkeypatch.setattr(floors, "ratios", lambda: asked.append(1) or (fine if len(asked) == 5 else slow))
     floors.main()
     assert len(asked) == 5
+
+
+@pytest.mark.parametrize("name", [name for name, (_, needs) in CONTESTANTS.items() if needs is None])
+def test_our_own_contestants_are_the_network_that_the_oracle_is(name):
+    streams = 1 if name in ("streamrnn loop", "streamrnn engine.step") else 5
+    assert peers.wrong_by(LSTM[0], streams, CONTESTANTS[name][0](LSTM[0], streams)) <= peers.TOLERANCE
 
 
 def figures() -> dict[str, Report]:

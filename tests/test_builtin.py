@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from importlib.resources import files
@@ -44,6 +45,29 @@ def test_each_has_a_card_and_was_compared_with_torch(name: str) -> None:
     card = (ROOT / "docs" / "models" / f"{name}.md").read_text()
     assert f'Model.builtin("{name}")' in card and "## Limits" in card
     assert f"models/{name}.md" in (ROOT / "docs" / "models.md").read_text()
+
+
+@pytest.mark.parametrize("name", BUILTINS)
+def test_the_card_in_the_package_says_what_the_page_and_the_model_say(name: str) -> None:
+    model, page = Model.builtin(name), (ROOT / "docs" / "models" / f"{name}.md").read_text()
+    card = (files("streamrnn.model.builtin") / f"{name}.md").read_text()
+    assert card.startswith(f"# The model `{name}`") and "## Limits" in card and f'Model.builtin("{name}")' in card
+    assert f"{model.parameters:,} numbers" in card
+    assert f"{model.spec.detector['threshold']:.3f}" in card
+    table = [line for line in card.splitlines() if line.startswith("| ")]
+    figures = {found for line in table for found in re.findall(r"\d+\.\d+|\d+,\d+|\d+ %", line)}
+    assert len(figures) >= 3
+    assert [found for found in figures if found not in page] == []
+    said = run("info", name, "--card")
+    assert (said.returncode, said.stdout, said.stderr) == (0, card, "")
+    assert f"streamrnn info {name} --card" in run("info", name).stdout
+
+
+def test_what_is_no_model_of_the_package_has_no_card() -> None:
+    said = run("info", "adaptive", "--card")
+    assert (said.returncode != 0, said.stdout) == (True, "")
+    assert "no card; the built-in models have one: text, vitals" in said.stderr
+    assert json.loads(run("info", "adaptive", "--json").stdout)["card"] is None
 
 
 def test_vitals_follow_the_channels_and_say_how_sure_they_are() -> None:

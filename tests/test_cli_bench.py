@@ -98,12 +98,12 @@ def test_a_wrong_result_is_not_timed(short, monkeypatch):
 
 
 def test_no_such_model(capsys):
-    assert run(["bench", "nowhere.safetensors"]) == 1
+    assert run(["bench", "nowhere.safetensors"]) == 2
     assert "nowhere.safetensors" in capsys.readouterr().err
 
 
 def test_channels_are_the_model_s_where_it_is_a_file(model, capsys):
-    assert run(["bench", str(model), "--n-in", "4"]) == 1
+    assert run(["bench", str(model), "--n-in", "4"]) == 2
     assert "takes 3 channels" in capsys.readouterr().err
 
 
@@ -114,7 +114,7 @@ def test_what_does_not_fit_into_memory_is_left_out_or_refused(short, monkeypatch
     said = json.loads(capsys.readouterr().out)
     assert [row["streams"] for row in said["rows"] if row["question"] == "batch"] == [1, 40]
     assert "[10000]" in said["notes"][0]
-    assert run(["bench", "--threads", "1000"]) == 1
+    assert run(["bench", "--threads", "1000"]) == 2
     assert "lower --threads" in capsys.readouterr().err
 
 

@@ -81,7 +81,7 @@ def test_what_went_out_before_a_bad_row_is_said(daemon, tmp_path):
     path = write(tmp_path / "bad.csv", 20)
     path.write_text(path.read_text() + "20,fast,97\n")
     done = publish(path, "--rate", "max", *to(daemon))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "bad.csv:22: column 'hr': 'fast' is not a number" in done.stderr
     assert "before that 20 samples sent, 20 answered" in done.stderr
 

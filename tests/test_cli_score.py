@@ -175,7 +175,7 @@ def test_a_failed_run_leaves_no_half_a_table_behind(tmp_path):
     out.write_text("what was there before")
     command = [sys.executable, "-m", "streamrnn", "score", str(path), "-o", str(out), "--force"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "bad.csv:5002" in result.stderr
     assert out.read_text() == "what was there before"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["bad.csv", "out.csv"]
@@ -184,7 +184,7 @@ def test_a_failed_run_leaves_no_half_a_table_behind(tmp_path):
 def failed(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "streamrnn", "score", *map(str, arguments)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
     return result
@@ -235,7 +235,7 @@ def test_an_output_that_cannot_be_meant_is_refused(tmp_path, name, says):
     (tmp_path / "folder.csv").mkdir()
     before = sorted(tmp_path.rglob("*"))
     result = score(tmp_path / "self.csv", "-o", tmp_path / name)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert says in result.stderr
     assert name in result.stderr
     assert ".part" not in result.stderr
@@ -248,7 +248,7 @@ def test_force_replaces_but_never_the_input(tmp_path):
     (tmp_path / "there.csv").write_text("old")
     assert score(tmp_path / "self.csv", "-o", tmp_path / "there.csv", "--force").returncode == 0
     assert (tmp_path / "there.csv").read_text().startswith("x,y_x,")
-    assert score(tmp_path / "self.csv", "-o", tmp_path / "self.csv", "--force").returncode == 1
+    assert score(tmp_path / "self.csv", "-o", tmp_path / "self.csv", "--force").returncode == 2
 
 
 def test_a_name_that_says_gzip_is_gzipped(tmp_path):
@@ -290,7 +290,7 @@ def test_rows_left_out_are_said_and_a_condition_that_nothing_meets_is_an_error(t
         "choose the columns with --columns)\n"
     )
     result = score(path, "--where", "x=9999", "--columns", "x")
-    assert (result.returncode, result.stdout) == (1, "")
+    assert (result.returncode, result.stdout) == (2, "")
     assert "has x=9999" in result.stderr
 
 

@@ -70,7 +70,7 @@ def test_a_chat_has_habits_that_change():
 def test_a_cell_that_is_no_token_is_refused(tmp_path, model, cell):
     path = tmp_path / "chat.csv"
     path.write_text(f"i,token\n1,3\n2,{cell}\n3,4\n")
-    done = streamrnn("score", path, "--model", model, "--columns", "token", status=1)
+    done = streamrnn("score", path, "--model", model, "--columns", "token", status=2)
     assert f"{path}:3: column 'token'" in done.stderr
     assert done.stdout == ""
     skipped = streamrnn("score", path, "--model", model, "--columns", "token", "--skip-bad-rows")
@@ -82,7 +82,7 @@ def test_a_cell_that_is_no_token_is_refused(tmp_path, model, cell):
 def test_publishing_tokens_takes_one_column(tmp_path):
     path = tmp_path / "chat.csv"
     path.write_text("a,b\n1,3\n")
-    done = streamrnn("publish", path, "--tokens", "--rate", "max", status=1)
+    done = streamrnn("publish", path, "--tokens", "--rate", "max", status=2)
     assert "--tokens is about one column, and there are a, b" in done.stderr
 
 

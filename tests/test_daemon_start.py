@@ -39,7 +39,7 @@ def test_a_port_in_use_is_one_line(tmp_path):
         done = run_serve(
             f"--ingest=tcp://127.0.0.1:{port}", f"--outputs=ipc://{tmp_path}/o", f"--control=ipc://{tmp_path}/c"
         )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr == (
         f"streamrnn: cannot bind ingest to tcp://127.0.0.1:{port}: another process uses it; "
         "stop that one, or choose another endpoint with --ingest\n"
@@ -49,7 +49,7 @@ def test_a_port_in_use_is_one_line(tmp_path):
 def test_a_unix_socket_in_use_is_not_taken_away(tmp_path):
     with DaemonProcess("--n-in=1") as process:
         done = run_serve(f"--ingest={process.ingest}", f"--outputs=ipc://{tmp_path}/o", f"--control=ipc://{tmp_path}/c")
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert "another process uses it" in done.stderr
         process.ask("ping")
 
@@ -57,12 +57,12 @@ def test_a_unix_socket_in_use_is_not_taken_away(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "status", "message"),
     [
-        (["nothing.safetensors"], 1, "there is no model file 'nothing.safetensors'"),
-        (["--capacity=0"], 1, "capacity is 0; it must be greater than or equal to 1"),
+        (["nothing.safetensors"], 2, "there is no model file 'nothing.safetensors'"),
+        (["--capacity=0"], 2, "capacity is 0; it must be greater than or equal to 1"),
         (["--capacity=x"], 2, "--capacity"),
-        (["--config=nothing.toml"], 1, "cannot read the settings file 'nothing.toml'"),
-        (["--n-in=64", "--capacity=2000000000"], 1, "streams of 64 channels do not fit into memory; lower capacity"),
-        (["--ingest=tcp://192.0.2.1:5590"], 1, "no interface of this machine has that address"),
+        (["--config=nothing.toml"], 2, "cannot read the settings file 'nothing.toml'"),
+        (["--n-in=64", "--capacity=2000000000"], 2, "streams of 64 channels do not fit into memory; lower capacity"),
+        (["--ingest=tcp://192.0.2.1:5590"], 2, "no interface of this machine has that address"),
     ],
 )
 def test_a_wrong_option_is_one_line(tmp_path, flags, status, message):
@@ -110,7 +110,7 @@ NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "NUMBA_ENABLE_CUDASIM": "0"}
 def test_a_gpu_that_cannot_be_had_is_one_line(tmp_path):
     ends = [f"--{role}=ipc://{tmp_path}/{role}" for role in ("ingest", "outputs", "control")]
     done = run_serve(*ends, "--device=cuda", "--n-in=1", env=NO_GPU)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("streamrnn: device is 'cuda', but ")
     for sought in (
         "numba-cuda (",

@@ -20,6 +20,7 @@ from traffic import token_traffic, traffic
 from streamrnn.engine import Engine
 from streamrnn.errors import ConfigError
 from streamrnn.model import Model
+from streamrnn.simulate import ward
 from streamrnn.transport import paths
 from streamrnn.transport.counters import Counters
 from streamrnn.transport.fleet import Fleet
@@ -151,12 +152,33 @@ def test_blocks_of_tokens_larger_than_bursts():
         assert y[1000 * k : 1000 * (k + 1)].tobytes() in answers[2 * k + 1]
 
 
-def test_real_vital_signs_as_samples_and_blocks():
-    folder = DATA / "vitals"
-    if not folder.is_dir():
-        pytest.skip(f"no recordings in {folder}; set STREAMRNN_DATA to the folder that holds vitals/")
+@pytest.fixture(scope="module", params=["generated", "recorded"])
+def bedside(request, tmp_path_factory):
+    """CSV files of vital signs, one a bed, a row a second, cells that are empty: a ward that is made here, and the real
+    recordings where they are.
+    """
+    if request.param == "recorded":
+        folder = DATA / "vitals"
+        if not folder.is_dir():
+            pytest.skip(f"no recordings in {folder}; set STREAMRNN_DATA to the folder that holds vitals/")
+        return sorted(folder.glob("bidmc_*.csv"))[:3]
+    folder = tmp_path_factory.mktemp("beds")
+    feed = ward(beds=3, seconds=480, seed=3, calm=300, channels=("hr", "pulse", "resp", "spo2"))
+    beds: dict[str, list[str]] = {}
+    for _, stream, x in feed.rows():
+        lines = beds.setdefault(stream, ["time_s,hr,pulse,resp,spo2"])
+        lines.append(",".join([str(len(lines) - 1), *("" if np.isnan(v) else f"{v:.9g}" for v in x)]))
+    paths = []
+    for stream, lines in sorted(beds.items()):
+        paths.append(folder / f"{stream.replace('/', '_')}.csv")
+        paths[-1].write_text("\n".join(lines) + "\n")
+    assert any(",," in line for lines in beds.values() for line in lines), "no cell is empty"
+    return paths
+
+
+def test_vital_signs_as_recorded_give_the_same_bytes(bedside):
     messages = []
-    for path in sorted(folder.glob("bidmc_*.csv"))[:3]:
+    for path in bedside:
         with path.open(newline="") as file:
             rows = [[float(cell) if cell else None for cell in row] for row in list(csv.reader(file))[1:]]
         for seq, (time_s, *x) in enumerate(rows):

@@ -60,6 +60,6 @@ def test_the_command_says_in_one_line_that_it_needs_more() -> None:
     done = run(
         f"import sys\nfor name in {HEAVY!r}:\n    sys.modules[name] = None\nfrom streamrnn.__main__ import main\nmain()"
     )
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("streamrnn: the command streamrnn needs typer, which is not installed: ")
     assert done.stderr.count("\n") == 1

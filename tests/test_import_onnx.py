@@ -294,7 +294,7 @@ def test_metadata_is_given_beside(tmp_path):
         ({"head": "oracle"}, "'oracle'"),
         ({"mean": [1, 2, 3]}, "mean and scale"),
         ({"mean": [1, 2], "scale": [1, 2]}, "mean has 2 values"),
-        ({"mean": [0, 0, 0], "scale": [1, 0, 1]}, "positive"),
+        ({"mean": [0, 0, 0], "scale": [1, 0, 1]}, "is 0 for channel 1; it must be above 0"),
         ({"detector": {"treshold": 1.0}}, "'treshold'"),
     ],
 )

@@ -163,6 +163,21 @@ def test_loops_of_exporters_are_refused_with_the_way_out():
         Model.from_onnx(DATA / "torch-dynamo-rnn.onnx")
 
 
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 1e30])
+def test_a_number_that_no_model_holds_is_named_as_in_the_file(value, tmp_path):
+    graph = onnx.load(DATA / "torch-gru.onnx")
+    tensor = next(t for t in graph.graph.initializer if onnx.numpy_helper.to_array(t).ndim == 1)
+    array = onnx.numpy_helper.to_array(tensor).copy()
+    array[-1] = value
+    tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    onnx.save(graph, tmp_path / "m.onnx")
+    with pytest.raises(
+        SourceError,
+        match=rf"tensor '{tensor.name}' of shape .* holds {value:g} at \[{len(array) - 1}\]".replace("+", r"\+"),
+    ):
+        Model.from_onnx(tmp_path / "m.onnx")
+
+
 @given(at=st.integers(0, 100_000), byte=st.integers(0, 255), cut=st.integers(0, 100_000))
 @settings(max_examples=40, deadline=None)
 def test_a_damaged_file_is_refused_or_read(at, byte, cut, tmp_path_factory):

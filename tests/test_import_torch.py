@@ -246,8 +246,8 @@ class Loose(nn.Module):
         (lambda: {k: v.int() for k, v in nn.LSTM(3, 4).state_dict().items()}, "int32"),
         (lambda: {"weight_ih_l0": torch.ones(8, 3), "weight_hh_l0": torch.ones(8, 4)}, "no RNN, GRU or LSTM"),
         (lambda: {k: v * np.inf for k, v in nn.LSTM(3, 4).state_dict().items()}, "holds -?inf"),
-        (lambda: {"epoch": 3, **nn.LSTM(3, 4).state_dict()}, "'epoch' is a int"),
-        (lambda: 7, "a int is no"),
+        (lambda: {"epoch": 3, **nn.LSTM(3, 4).state_dict()}, "'epoch' holds a value of type int"),
+        (lambda: 7, "of type int is no torch.nn.Module"),
     ],
 )
 def test_what_cannot_be_brought_over_is_named(make, message):
@@ -270,18 +270,39 @@ def test_code_in_a_file_is_never_run(tmp_path):
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Harmful(trace)))
     torch.save(Harmful(trace), tmp_path / "zipped.pt")
     torch.save(nn.LSTM(3, 4), tmp_path / "module.pt")
-    for name in ("plain.pt", "zipped.pt", "module.pt"):
-        with pytest.raises(SourceError, match=r"never loaded because they can run code.*state_dict\(\)"):
+    for name, asked in (("plain.pt", ""), ("zipped.pt", r" \(\w+\.system\)"), ("module.pt", r" \(torch\S+\.LSTM\)")):
+        words = rf"besides tensors{asked}, which are never loaded because they can run code: save .*state_dict\(\)"
+        with pytest.raises(SourceError, match=words) as said:
             Model.from_torch(tmp_path / name)
+        assert str(said.value).isprintable()
+        assert "weights_only" not in str(said.value), "PyTorch's advice is to run it"
     assert not trace.exists()
+
+
+def test_a_number_that_no_model_holds_is_named_as_in_the_source(tmp_path):
+    state = Wrapped(nn.GRU(3, 4), nn.Linear(4, 2)).state_dict()
+    state["rest.0.weight"][1, 2] = torch.nan
+    torch.save(state, tmp_path / "nan.pt")
+    with pytest.raises(SourceError, match=r"tensor 'rest\.0\.weight' of shape \(2, 4\) holds nan at \[1, 2\]; every"):
+        Model.from_torch(tmp_path / "nan.pt")
+    state["rest.0.weight"] = torch.full((2, 4), 1e300, dtype=torch.float64)
+    with pytest.raises(SourceError, match=r"'rest\.0\.weight' .* holds 1e\+300 at \[0, 0\]"):
+        Model.from_torch(state)
+
+
+def test_a_model_of_our_own_is_no_source(tmp_path):
+    Model.random("gru", n_in=3, hidden=4).save(tmp_path / "m.safetensors")
+    with pytest.raises(SourceError, match="m.safetensors is a model of streamrnn already: use it as it is"):
+        Model.from_torch(tmp_path / "m.safetensors")
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\3\4 not a zip", b"\x80\x02}q\x00."])
 def test_damaged_files_are_refused(data, tmp_path):
     for name in ("m.pt", "m.safetensors"):
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(SourceError, match=r"damaged|not|no recurrent"):
+        with pytest.raises(SourceError, match=r"damaged|not|no recurrent") as said:
             Model.from_torch(tmp_path / name)
+        assert str(said.value).isprintable()
 
 
 def test_without_torch_a_state_dict_is_read_and_the_comparison_left_out(monkeypatch, tmp_path):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from recordings import waves
+from terminal import Terminal
 
 from streamrnn import Model
 from streamrnn.cli import run
@@ -69,9 +68,22 @@ def test_a_file_becomes_a_model_that_other_commands_take(bed, capsys, tmp_path):
     out = tmp_path / "m.safetensors"
     options = ("--columns", "hr,spo2", "--units", "1/min,%", "--horizon", "3", "--false-alarms", "40/1000")
     status, printed, said = trained(capsys, bed, "-o", out, *options, *QUICK)
-    assert (status, said) == (0, "")
-    for text in ("gru 2 -> 6", "split by time", "% of steps clipped", "mae_last_value", "threshold", "test: samples"):
+    assert status == 0
+    assert [line for line in said.splitlines() if "epoch" in line][1].startswith("streamrnn: epoch 2 of 2: loss ")
+    for text in (
+        "gru 2 -> 6",
+        "split by time",
+        "missing, of 600 samples: hr 41 (6.8 %), spo2 36 (6 %)",
+        "% of steps clipped",
+        "mae_last_value",
+        "threshold",
+        "test: samples",
+    ):
         assert text in printed
+    assert "seed 0: 2 epochs (all of 2 epochs), " in printed
+    assert "  skill: 1 - mae / mae_last_value; below 0 is worse" in printed
+    assert "% of the time" in printed
+    assert " (gaussian; less is better)" in printed
     assert "largest difference" in printed
     model = Model.load(out)
     assert (model.spec.features, model.spec.units, model.spec.horizon) == (("hr", "spo2"), ("1/min", "%"), 3)
@@ -97,8 +109,9 @@ def test_a_file_becomes_a_model_that_other_commands_take(bed, capsys, tmp_path):
 def test_labels_make_a_classifier_and_targets_a_regression(bed, capsys, tmp_path):
     need_torch()
     out = tmp_path / "m.safetensors"
-    status, printed, _ = trained(capsys, bed, "-o", out, "--columns", "hr", "--label", "kind", *QUICK)
+    status, printed, _ = trained(capsys, bed, "-o", out, "--columns", "hr", "--label", "kind", *QUICK, "--epochs", "1")
     assert status == 0
+    assert "seed 0: 1 epoch (all of 1 epoch), " in printed
     assert "  high: samples" in printed
     assert Model.load(out).spec.provenance["classes"] == ["high", "low"]
     options = ("--columns", "hr,spo2", "--target", "next", "--force", "--cell", "lstm", "--layer-norm")
@@ -120,19 +133,70 @@ def test_diagnose_draws_without_training(bed, capsys, tmp_path):
 BAD = {
     "ragged": ("time,hr\n0,1\n1,2,3\n", (), "3 cells where the first line names 2 columns"),
     "infinite": ("time,hr\n0,1\n1,inf\n", (), "beyond float32"),
-    "text": ("time,hr\n0,high\n", (), "--columns"),
     "constant": ("time,hr\n" + "".join(f"{i},7\n" for i in range(400)), (), "is 7 in all 280 samples"),
-    "too little": ("time,hr\n" + "".join(f"{i},{i % 5}\n" for i in range(40)), (), "at least 100 are needed"),
+    "too little": ("time,hr\n" + "".join(f"{i},{i % 5}\n" for i in range(40)), (), "at least 100 and 20 are needed"),
+    "constant and too little": (
+        "time,hr\n" + "".join(f"{i},7\n" for i in range(29)),
+        (),
+        "training data has 19 samples and",
+    ),
+    "text": ("time,bed\n0,b1\n", (), "then --stream-column or --label"),
+    "text as a target": ("time,hr,k\n0,1,low\n", ("--target", "k"), "for classes say --label k"),
+    "a quantity as labels": (
+        "time,hr,k\n" + "".join(f"{i},{i % 5},{i / 7:.3f}\n" for i in range(400)),
+        ("--label", "k"),
+        "with --target k",
+    ),
+    "units": (
+        "time,a,b,c\n" + "".join(f"{i},{i % 5},{i % 7},{i % 11}\n" for i in range(400)),
+        ("--units", "%,1/min"),
+        "units are %, 1/min: 2 for 3 channels (a, b, c)",
+    ),
+    "classes of nothing": ("time,hr\n0,1\n", ("--classes", "A,B"), "name that of labels too"),
+    "a forecast of labels": ("time,hr,k\n0,1,A\n", ("--label", "k", "--head", "forecast"), "leave one of them out"),
+    "no layers": ("time,hr\n0,1\n", ("--layers", "0"), "layers is 0"),
+    "half a unit": ("time,hr\n0,1\n", ("--hidden", "6.5"), "it must be whole numbers"),
+    "an option of another head": ("time,hr\n0,1\n", ("--class-weights", "balanced"), "of use with head 'classify'"),
+    "no time of day": (
+        "time,hr\n" + "".join(f"{i},{i % 5}\n" for i in range(400)),
+        ("--clock",),
+        "a time before 2000 is a counter",
+    ),
     "no column": ("time,hr\n0,1\n", ("--columns", "pulse"), "no column 'pulse'"),
     "no label": ("time,hr,k\n0,1,\n", ("--label", "k"), "no row has a label"),
     "one class": (
         "time,hr,k\n" + "".join(f"{i},{i % 5},N\n" for i in range(400)),
         ("--label", "k"),
-        "needs two classes",
+        "all 400 labels are 'N'; a classifier needs two classes: give recordings that hold another, or choose another",
+    ),
+    "a class that comes late": (
+        "time,hr,k\n" + "".join(f"{i},{i % 5},{'NV'[i > 380]}\n" for i in range(400)),
+        ("--label", "k"),
+        "has no label V, so it cannot be learned: split into other shares (--parts)",
     ),
     "option": ("time,hr\n0,1\n", ("--cell", "mamba"), "use one of gru, lstm, elman, rnn_relu"),
     "numbers": ("time,hr\n0,1\n", ("--hidden", "many"), "--hidden is 'many'"),
     "parts": ("time,hr\n0,1\n", ("--parts", "1,2"), "three shares"),
+    "detector's name": ("time,hr\n0,1\n", ("--detector", "treshold=2"), "unknown detector setting 'treshold'"),
+    "detector's value": ("time,hr\n0,1\n", ("--detector", "hold=-1"), "it must be a finite number from 1 to 1e+09"),
+    "detector's text": ("time,hr\n0,1\n", ("--detector", "hold=1,2"), "'hold=1,2' names no number"),
+    "detector's pair": ("time,hr\n0,1\n", ("--detector", "hold"), "write it like --detector hold=40"),
+    "detector twice": ("time,hr\n0,1\n", ("--detector", "hold=4", "--detector", "hold=5"), "hold is given twice"),
+    "two thresholds": (
+        "time,hr\n0,1\n",
+        ("--detector", "threshold=2", "--false-alarms", "1/h"),
+        "leave out --false-alarms, or --detector threshold",
+    ),
+    "large": (
+        "time,hr\n" + "".join(f"{i},{i % 5 if i != 390 else 2e12}\n" for i in range(400)),
+        (),
+        "channel 'hr' of stream 'a' is 2e+12 at sample 390; 1e+12 is the most",
+    ),
+    "large target": (
+        "time,hr,y\n" + "".join(f"{i},{i % 5},{i % 3 * 1e9}\n" for i in range(400)),
+        ("--target", "y"),
+        "target 'y' of stream 'a' is 2e+09 at sample 2; 1e+09 is the most",
+    ),
     "alarms": ("time,hr\n" + "".join(f"{i},{i % 5}\n" for i in range(400)), ("--false-alarms", "1/d"), "0.5/h"),
 }
 
@@ -185,29 +249,11 @@ def test_pytorch_is_imported_only_when_it_trains():
     assert done.stdout.strip() == "[]"
 
 
-def test_ctrl_c_keeps_the_best_so_far(bed, tmp_path):
+def test_a_terminal_shows_how_far_it_is(bed, tmp_path):
     need_torch()
-    out = tmp_path / "m.safetensors"
-    options = ["--columns", "hr,spo2", "--epochs", "1000000", "--patience", "0", "--hidden", "4", "--threads", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "streamrnn", "train", str(bed), "-o", str(out), *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        until = time.monotonic() + 120
-        while not (tmp_path / "m.train" / "curves.png").exists() and time.monotonic() < until:
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        printed, said = process.communicate(timeout=120)
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == 130, said
-    assert "best so far" in said
-    assert "--resume" in said
-    assert "test: samples" in printed
-    assert Model.load(out).spec.head == "forecast"
-    assert not list(tmp_path.rglob("*.part"))
+    words = ["train", str(bed), "-o", str(tmp_path / "m.safetensors"), "--columns", "hr,spo2", "--threads", "1"]
+    with Terminal([sys.executable, "-m", "streamrnn", *words, *QUICK, "--epochs", "3"], columns=140) as terminal:
+        terminal.until("epoch 1 of 3", 120)
+        terminal.until("rate 0.0", 60)
+        terminal.until("largest difference", 120)
+        assert terminal.status() == 0

@@ -72,7 +72,7 @@ def test_targets_channels_and_conditions(tmp_path):
     assert [(r.stream, r.x.tolist()) for r in recordings] == [("x", [[3, 1], [9, 7], [3, 1]]), ("y", [[6, 4]])]
     assert recordings[0].target.tolist()[0] == [2]
     assert np.isnan(recordings[0].target[1, 0])
-    assert "1 rows went back in time" in names.notes[0]
+    assert "1 row that went back in time" in names.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -172,6 +172,32 @@ def test_gaps_in_time_start_a_stream_anew():
         cut_gaps(waves(streams=1, timed=False), 30.0)
 
 
+@pytest.mark.parametrize("timed", [True, False])
+def test_what_does_not_count_counts_in_no_part(timed):
+    """A recording's own start and stop hold in whatever it is cut into."""
+    (r,) = waves(streams=1, length=1000, timed=timed)
+    own = Recording(r.stream, np.arange(1000, dtype=np.float32)[:, None], r.t, None, 300, 900)
+    found = split([own], Settings(split="time", horizon=5))
+    counted = [p.x[p.start : p.stop, 0].tolist() for p in (*found.train, *found.validation, *found.test)]
+    assert [(c[0], c[-1]) for c in counted] == [(300, 694), (700, 844), (850, 899)]
+    assert [p.counted for p in (*found.train, *found.validation, *found.test)] == [395, 145, 50]
+    late = split([Recording(r.stream, own.x, r.t, None, 800)], Settings(split="time", horizon=5))
+    assert [p.counted for p in (*late.train, *late.validation, *late.test)] == [0, 45, 150]
+    for a, b in ((0, 200), (200, 400), (400, 800), (800, 1000), (950, 1000)):
+        p = own.part(a, b)
+        assert p.x[p.start : p.stop, 0].tolist() == [v for v in range(a, b) if 300 <= v < 900]
+    if timed:
+        gap = Recording(r.stream, own.x, np.where(np.arange(1000) < 500, r.t, r.t + 10**12), None, 300, 900)
+        assert [(p.start, p.counted) for p in cut_gaps([gap], 30.0)] == [(300, 200), (0, 400)]
+
+
+@pytest.mark.parametrize(("start", "stop"), [(-1, None), (400, None), (10, 5), (0, 400)])
+def test_a_start_or_stop_that_is_not_there_is_refused(start, stop):
+    (r,) = waves(streams=1)
+    with pytest.raises(ConfigError, match=f"are {start} and {stop} for 300 samples"):
+        make_ready([Recording(r.stream, r.x, r.t, None, start, stop)], Settings())
+
+
 def test_the_normaliser_sees_training_data_alone():
     recordings = waves(streams=1, length=400, timed=False)
     changed = [Recording(r.stream, np.where(np.arange(len(r))[:, None] < 280, r.x, 1e6), r.t) for r in recordings]
@@ -199,7 +225,7 @@ def _with(recordings, **changes):
     ("recordings", "options", "message"),
     [
         ([], {}, "no sample"),
-        (waves(streams=1, length=20), {}, "training data has .* at least 100 are needed"),
+        (waves(streams=1, length=20), {}, "training data has 13 samples and validation data 2; at least 100 and 20"),
         (waves(streams=2), {"split": "stream"}, "2 streams cannot be split by stream into 3 parts.*--split time"),
         (_with(waves(), x=np.ones((50, 2), np.float32), t=None), {}, "'x0' is 1 in all 210 samples.*--columns"),
         (_with(waves(), x=np.full((50, 2), np.nan, np.float32), t=None), {}, "'x0' has no value"),
@@ -207,10 +233,11 @@ def _with(recordings, **changes):
         (waves(), {"head": "classify"}, r"no labels \(--label\)"),
         (waves(), {"head": "regress"}, r"no targets \(--target\)"),
         (_with(echoes(), target=np.full(300, 1)), {"head": "classify"}, "has 300 rows for|needs two classes"),
-        (waves(), {"features": ("a",)}, "features has 1 names where the recordings have 2"),
+        (waves(), {"features": ("a",)}, "features are a: 1 for 2 channels"),
         (waves(), {"tokens": 5}, "2 channels; tokens are one"),
         (echoes(), {"tokens": 5}, "no token"),
         (waves(timed=False), {"gap": 5.0}, "no times"),
+        (_with(waves(), x=np.full((50, 2), -2e12, np.float32), t=None), {}, r"'x0' of stream 's0' is -2e\+12 at"),
     ],
 )
 def test_what_cannot_be_learned_from_is_refused(recordings, options, message):
@@ -220,13 +247,13 @@ def test_what_cannot_be_learned_from_is_refused(recordings, options, message):
 
 def test_labels_of_one_class_and_classes_that_are_not_in_training():
     same = [Recording(r.stream, r.x, None, np.where(r.target >= 0, 1, -1)) for r in echoes()]
-    with pytest.raises(ConfigError, match=r"all .* labels .* are 'V'.*two classes"):
+    with pytest.raises(ConfigError, match=r"all 1,552 labels are 'V'; a classifier needs two classes"):
         make_ready(same, Settings(head="classify", classes=("N", "V")))
     none = [Recording(r.stream, r.x, None, np.full(len(r), -1)) for r in echoes()]
-    with pytest.raises(ConfigError, match="no sample of the training data has a label"):
+    with pytest.raises(ConfigError, match="no sample has a label"):
         make_ready(none, Settings(head="classify"))
     three = [Recording(r.stream, r.x, None, r.target) for r in echoes()]
-    with pytest.raises(ConfigError, match="class Q is not in the training data"):
+    with pytest.raises(ConfigError, match="training data has no label Q.*--classes"):
         make_ready(three, Settings(head="classify", classes=("N", "V", "Q")))
 
 
@@ -238,7 +265,7 @@ def test_what_cannot_be_judged_is_said():
     assert [note.split(":")[0] for note in notes] == ["validation data has no V", "test data has no V"]
     (r,) = waves(streams=1)
     late = Recording(r.stream, r.x, np.where(np.arange(300) < 50, r.t, r.t + 10**12))
-    assert "1 steps in time are more than ten usual ones (1 s)" in make_ready([late], Settings()).notes[0]
+    assert "1 step in time of more than ten usual ones (1 s)" in make_ready([late], Settings()).notes[0]
 
 
 @pytest.mark.parametrize(
@@ -253,6 +280,10 @@ def test_what_cannot_be_judged_is_said():
         ({"chrono": 1}, "chrono is 1"),
         ({"horizon": 5000}, "horizon is 5000"),
         ({"seed": -1}, "seed is -1"),
+        ({"detector": {"hold": 0}}, "detector.hold is 0"),
+        ({"detector": {"surprise_rate": 0.1}}, "unknown detector setting 'surprise_rate'"),
+        ({"detector": {"envelope": 0.1}, "tokens": 9}, "unknown detector setting 'envelope'"),
+        ({"detector": {"threshold": 2}, "false_alarms": "1/h"}, "leave out --false-alarms, or --detector threshold"),
     ],
 )
 def test_settings_name_the_value_and_the_limit(options, message):

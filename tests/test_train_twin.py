@@ -74,6 +74,28 @@ def test_other_heads_hold_a_missing_channel_at_its_last_value(head):
     assert compare(model, network, ready.split.validation, ready.validation, 1e-5)["max_difference"] <= 1e-5
 
 
+@pytest.mark.parametrize("missing", [0.0, 0.15], ids=["whole", "gaps"])
+@pytest.mark.parametrize("head", ["forecast", "regress"])
+def test_the_time_of_day_is_seen_as_the_engine_sees_it(head, missing):
+    recordings = []
+    for r in waves(missing=missing):
+        t = 10**18 + np.arange(len(r)) * 1700 * 10**9
+        recordings.append(Recording(r.stream, r.x, t, np.nan_to_num(r.x[:, :1], nan=50.0) ** 2))
+    settings = Settings(head=head, hidden=9, cell="lstm", clock=True, persist=False)
+    ready, network = shaken(settings, recordings)
+    model = model_of(ready.spec, network.arrays(), ready.inputs, ready.targets, {})
+    assert (model.spec.clock, model.spec.layers[0].n_in) == (True, 4)
+    scale = 1.0 if head == "forecast" else 1e3  # targets are thousands
+    found = compare(model, network, ready.split.validation, ready.validation, 1e-5 * scale)
+    assert found["max_difference"] <= 1e-5 * scale
+    validated = ready.split.validation[0]
+    at, later = (
+        Engine(model).step_many(["s"] * len(validated), validated.x, validated.t + hours * 3600 * 10**9).y
+        for hours in (0, 12)
+    )
+    assert np.abs(at - later).max() > 1e-2
+
+
 @pytest.mark.parametrize("horizon", [1, 2])
 def test_tokens(horizon):
     rng = np.random.default_rng(2)

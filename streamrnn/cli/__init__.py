@@ -1,22 +1,30 @@
 """The command line: one small file a command, registered here.
 
 Commands import what they need when they run, so that `streamrnn --help` and the commands that only talk to a
-daemon start without Numba. An error that streamrnn raises on purpose is one line on stderr and exit status 1,
-a wrong option one line and status 2; Ctrl-C is silent and status 130.
+daemon start without Numba. What is wrong is one line on stderr. The exit status is 2 where it can be mended in the
+command, in the files it names, or in what is installed; 1 where something failed while running; 130 after Ctrl-C. The
+kind of the error decides, so that the same fault gives the same status in every command (docs/operations.md).
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Sequence
 
 import typer
 
-from ..errors import StreamRNNError
+from ..errors import StaleHandle, StreamRNNError, Timeout, UnknownStream
 from . import bench, bring, ctl, demo, info, publish, score, serve, simulate, train, watch
 
-__all__ = ["app", "run"]
+__all__ = ["app", "run", "status_of"]
+
+_RUNNING = (Timeout, UnknownStream, StaleHandle)
+"""Errors of something that runs, and not of what was asked."""
+
+_NAMED = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""What the system says of a file that was named wrongly; a full disk is none of them."""
 
 app = typer.Typer(
     name="streamrnn",
@@ -40,6 +48,10 @@ app.command()(info.info)
 app.command()(bench.bench)
 app.add_typer(ctl.ctl, name="ctl")
 
+for _registered in [*app.registered_commands, *ctl.ctl.registered_commands]:
+    # A line for each paragraph: the terminal breaks it where it ends, and not where the source did.
+    _registered.help = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(_registered.callback) or "")
+
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -60,27 +72,39 @@ def _options(
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line on `arguments` (the process's own by default) and return the exit status."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        status = app(args=arguments, prog_name="streamrnn", standalone_mode=False)
+        status = app(args=words, prog_name="streamrnn", standalone_mode=False, obj=words)
     except KeyboardInterrupt:
         return 130
     except typer.Abort:
         return 130
     except StreamRNNError as error:
-        return _fail(str(error), 1)
+        return _fail(str(error), status_of(error))
     except OSError as error:
-        return _fail(_reason(error), 1)
+        return _fail(_reason(error), status_of(error))
     except Exception as error:
         # Typer's usage errors have no public base class; what they share is how they are shown.
         message = getattr(error, "format_message", None)
         if message is None:
             raise
         context = getattr(error, "ctx", None)
-        words = sys.argv[1:] if arguments is None else arguments
         command = _command(words) if context is None else context.command_path
         given = _given(getattr(error, "param", None), words)
         return _fail(f"{_worded(message(), given)} (see {command} --help)".replace("\n", " "), 2)
     return status if isinstance(status, int) else 0
+
+
+def status_of(error: Exception) -> int:
+    """The exit status that an error ends a command with: 2 for what can be mended before it is run again, else 1.
+
+    >>> status_of(FileNotFoundError()), status_of(Timeout())
+    (2, 1)
+    """
+    if isinstance(error, OSError) and not isinstance(error, StreamRNNError):
+        return 2 if isinstance(error, _NAMED) else 1
+    # The base class itself is raised where a daemon or a feed went wrong.
+    return 1 if type(error) is StreamRNNError or isinstance(error, _RUNNING) else 2
 
 
 def _command(words: Sequence[str]) -> str:

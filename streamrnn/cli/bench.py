@@ -37,7 +37,8 @@ PATIENCE = 2.0
 def bench(
     model: Annotated[str, typer.Argument(metavar="[MODEL]", help="A model file, built-in or 'adaptive'.")] = "adaptive",
     n_in: Annotated[
-        int | None, typer.Option("--n-in", min=1, max=4096, help="Channels of the adaptive model: 4 unless said.")
+        int | None,
+        typer.Option("--n-in", min=1, max=4096, show_default="4", help="Channels of the adaptive model."),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, max=1024, help="Threads of large batches.")] = 1,
     start: Annotated[bool, typer.Option("--start", help="Also the time to compile, and to load again.")] = False,
@@ -51,14 +52,11 @@ def bench(
 
     Example: streamrnn bench adaptive --n-in 8
     """
-    from ..errors import ConfigError
     from ..measure import Report
-    from .models import ADAPTIVE, load
+    from .models import load_sized
     from .notice import hint
 
-    network = load(model, [f"x{i}" for i in range(n_in or 4)])
-    if model != ADAPTIVE and n_in is not None:
-        raise ConfigError(f"--n-in is for the adaptive model; {model} takes {network.spec.n_in} channels: leave it out")
+    network = load_sized(model, n_in)
     # Lines, and no bar or spinner: those draw from a thread, which would be timed too.
     report = Report("bench", packages=("streamrnn", "numba", "numpy"))
     hint("checking a batch against its streams alone (the first time this compiles for half a minute)")

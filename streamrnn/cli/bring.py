@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import ConfigError, StreamRNNError
+from ..errors import ConfigError
 from .options import ForceOption
 
 __all__ = ["bring"]
@@ -84,13 +84,9 @@ def bring(
         },
         detector or [],
     )
-    try:
-        check_output(output, [source], force, (".safetensors",))
-        model = _imported(source, library, meta, flags, check, tolerance)
-        model.save(output)
-    except StreamRNNError as error:
-        print(f"streamrnn: {error}", file=sys.stderr)
-        return 2
+    check_output(output, [source], force, (".safetensors",))
+    model = _imported(source, library, meta, flags, check, tolerance)
+    model.save(output)
     if json:
         from json import dumps
 
@@ -118,14 +114,14 @@ class _Settings:
             name, equals, value = pair.partition("=")
             if not equals:
                 raise ConfigError(f"--detector {pair!r}: write it like --detector threshold=4")
-            pairs[name.strip()] = _number("--detector", value)
+            pairs[name.strip()] = _number(f"--detector {name.strip()}", value)
         if pairs:
             merged["detector"] = pairs
         for name in ("mean", "scale", "quantiles"):
             if name in merged:
                 merged[name] = [_number(name, value) for value in merged[name]]
         if isinstance(merged.get("horizon"), str):
-            merged["horizon"] = int(_number("horizon", merged["horizon"]))
+            merged["horizon"] = _whole("horizon", merged["horizon"])
         return merged
 
 
@@ -134,6 +130,13 @@ def _number(name: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise ConfigError(f"{name}: {value!r} is not a number") from None
+
+
+def _whole(name: str, value: str) -> int:
+    number = _number(name, value)
+    if not number.is_integer():
+        raise ConfigError(f"{name}: {value!r} is not a whole number")
+    return int(number)
 
 
 def _imported(
@@ -149,7 +152,8 @@ def _imported(
     settings = flags.over({} if chosen is None else _read_meta(chosen))
     own = {name for names in _BY_LIBRARY.values() for name in names}
     for name in sorted(own & set(settings) - set(_BY_LIBRARY[library])):
-        raise ConfigError(f"{name} says nothing about a network from {library}; leave it out")
+        option = "graph-output" if name == "output" else name
+        raise ConfigError(f"{name} says nothing about a network from {library}; leave it out (--{option})")
     readers: dict[str, Any] = {"torch": Model.from_torch, "onnx": Model.from_onnx, "keras": Model.from_keras}
     return readers[library](source, check=check, tolerance=tolerance, **settings)
 
@@ -171,14 +175,17 @@ def _read_meta(path: Path) -> dict[str, Any]:
         import tomli as tomllib
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from None
     for name, value in data.items():
         kind = _KINDS.get(name)
         if kind is None:
             raise ConfigError(f"{path} has an unknown key {name!r}; known are {', '.join(_KINDS)}")
         if not isinstance(value, kind):
-            raise ConfigError(f"{name} in {path} is {value!r}; it must be a {kind.__name__}")
+            what = {dict: "table", list: "list", str: "text in quotes", int: "whole number"}[kind]
+            raise ConfigError(f"{name} in {path} is {value!r:.60}; it must be a {what}")
     return data
 
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import ConfigError
+
 __all__ = ["describe", "info", "parity_words"]
 
 SAMPLE_STREAMS = 1024
@@ -16,11 +18,17 @@ def info(
     model: Annotated[
         str | None, typer.Argument(metavar="[MODEL]", help="A model file, a built-in model, or 'adaptive'.")
     ] = None,
-    n_in: Annotated[int, typer.Option("--n-in", min=1, max=4096, help="Channels of the adaptive model.")] = 4,
+    n_in: Annotated[
+        int | None,
+        typer.Option("--n-in", min=1, max=4096, show_default="4", help="Channels of the adaptive model."),
+    ] = None,
     device: Annotated[
         bool, typer.Option("--device", help="Show the GPUs found here, and how many streams of the model fit.")
     ] = False,
     measure: Annotated[bool, typer.Option("--measure", help="Measure a step here, besides predicting it.")] = False,
+    card: Annotated[
+        bool, typer.Option("--card", help="What a built-in model is for, and what it cannot do; nothing else.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> int:
     """Show what is in a model, or what GPUs there are.
@@ -30,11 +38,21 @@ def info(
 
     Example: streamrnn info adaptive --n-in 8
     """
-    from .models import load
+    from ..model.builtin import BUILTINS, card_path
+    from .models import load_sized
 
-    if model is None and not device:
-        raise typer.BadParameter("give a MODEL to describe, or --device")
-    loaded = None if model is None else load(model, [f"x{i}" for i in range(n_in)])
+    if model is None:
+        if not device:
+            raise typer.BadParameter("give a MODEL to describe, or --device")
+        _devices(None, None, json)
+        return 0
+    beside = card_path(model)
+    if card:
+        if beside is None:
+            raise ConfigError(f"{model!r} has no card; the built-in models have one: {', '.join(BUILTINS)}")
+        print(beside.read_text(encoding="utf-8"), end="")
+        return 0
+    loaded = load_sized(model, n_in)
     if device:
         _devices(model, loaded, json)
         return 0
@@ -44,9 +62,9 @@ def info(
     if json:
         from json import dumps
 
-        print(dumps({"model": model, **facts}))
+        print(dumps({"model": model, **facts, "card": None if beside is None else str(beside)}))
     else:
-        _print(str(model), facts)
+        _print(model, facts, None if beside is None else f"streamrnn info {model} --card")
     return 0
 
 
@@ -154,7 +172,7 @@ def _forecast_words(facts: dict[str, Any]) -> str:
     return f"{what}, {n} sample{'s' * (n > 1)} ahead"
 
 
-def _print(name: str, facts: dict[str, Any]) -> None:
+def _print(name: str, facts: dict[str, Any], card: str | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -169,6 +187,8 @@ def _print(name: str, facts: dict[str, Any]) -> None:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_row("model", name)
+    if card is not None:
+        table.add_row("card", f"{card} prints what it is for, and its limits")
     table.add_row("fingerprint", facts["fingerprint"])
     table.add_row("head", f"{facts['head']}, {facts['n_in']} in, {facts['n_out']} out, {facts['readout']} readout")
     if facts["head"] == "forecast":

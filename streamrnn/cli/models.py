@@ -8,7 +8,7 @@ from ..errors import ConfigError
 from ..model import Model
 from ..model.builtin import model_path
 
-__all__ = ["ADAPTIVE", "check_width", "load"]
+__all__ = ["ADAPTIVE", "check_width", "load", "load_sized"]
 
 ADAPTIVE = "adaptive"
 
@@ -21,6 +21,17 @@ def load(name: str, columns: Sequence[str] = ()) -> Model:
     if name == ADAPTIVE:
         return Model.adaptive(len(columns), features=columns)
     return Model.load(model_path(name))
+
+
+def load_sized(name: str, n_in: int | None) -> Model:
+    """`load`, where --n-in says how many channels the adaptive model has (4 where it is None).
+
+    Raises ConfigError where it is said of another model, which has channels of its own.
+    """
+    model = load(name, [f"x{i}" for i in range(n_in or 4)])
+    if name != ADAPTIVE and n_in is not None:
+        raise ConfigError(f"--n-in is for the adaptive model; {name} takes {model.spec.n_in} channels: leave it out")
+    return model
 
 
 def check_width(model: Model, columns: Sequence[str]) -> None:

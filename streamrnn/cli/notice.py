@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..errors import Timeout
+from ..words import count
 
 __all__ = ["COMPILING", "count", "hint", "patience", "say", "say_skipped", "wait_for_daemon"]
 
@@ -29,15 +30,6 @@ def hint(text: str) -> None:
     """What is of use only while somebody looks: nothing where stderr is no terminal."""
     if sys.stderr.isatty():
         say(text)
-
-
-def count(n: int, noun: str) -> str:
-    """A number with its noun, which forms its plural with s.
-
-    >>> count(1, "sample"), count(4800, "row")
-    ('1 sample', '4,800 rows')
-    """
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def say_skipped(skipped: int, first: Exception | None) -> None:

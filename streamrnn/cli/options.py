@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -28,9 +29,10 @@ __all__ = [
     "TimeUnitOption",
     "WhereOption",
     "layout_of",
+    "settings_of",
 ]
 
-ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Replace OUT if it is there.")]
+ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Replace the file of -o if it is there.")]
 FilesArgument = Annotated[
     list[Path],
     typer.Argument(metavar="FILE...", help="CSV files, gzipped or not, with a line of names; - is stdin."),
@@ -136,3 +138,21 @@ def layout_of(
         skip_bad_rows=skip_bad_rows,
         tokens=tokens,
     )
+
+
+def settings_of(name: str, pairs: Iterable[str]) -> dict[str, float]:
+    """Numbers by name, of an option that is given as NAME=VALUE, again and again; ConfigError for what is none.
+
+    >>> settings_of("--detector", ["hold=40", "level = 0"])
+    {'hold': 40.0, 'level': 0.0}
+    """
+    found: dict[str, float] = {}
+    for pair in pairs:
+        key, _, text = (part.strip() for part in pair.partition("="))
+        if key in found:
+            raise ConfigError(f"{name} {key} is given twice: give it once")
+        try:
+            found[key] = float(text)
+        except ValueError:
+            raise ConfigError(f"{name} {pair!r:.60} names no number: write it like {name} hold=40") from None
+    return found

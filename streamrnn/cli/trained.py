@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .notice import say
+from .figures import legend
+from .notice import count, say
 
 if TYPE_CHECKING:
     from ..train import Fitted, Settings
@@ -19,9 +20,9 @@ __all__ = ["tell", "training_bar"]
 
 @contextmanager
 def training_bar(settings: Settings) -> Iterator[Callable[[Progress], None]]:
-    """A bar on stderr with epoch, losses, rate and time left; where stderr is no terminal, only what was unexpected."""
+    """A bar on stderr with epoch, losses, rate and time left; where stderr is no terminal, a line an epoch."""
     if not sys.stderr.isatty():
-        yield _say_notes
+        yield lambda p: _say(p, settings)
         return
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -36,20 +37,38 @@ def training_bar(settings: Settings) -> Iterator[Callable[[Progress], None]]:
         def progress(p: Progress) -> None:
             nonlocal validation
             validation = p.validation if math.isfinite(p.validation) else validation
-            shown = {"loss": p.loss, "validation": validation, "best": p.best}
-            facts = ", ".join(f"{k} {v:.4g}" for k, v in shown.items() if math.isfinite(v)) + f", rate {p.rate:.2g}"
-            name = f"seed {p.seed}, " if settings.seeds > 1 else ""
             done = p.seed - settings.seed + (1.0 if p.ended else p.share)
-            bar.update(task, description=f"{name}epoch {p.epoch} of {p.epochs}", completed=done, facts=facts)
+            bar.update(task, description=_where(p, settings), completed=done, facts=_facts(p, validation))
             for note in p.notes:
                 console.print(f"streamrnn: {note}", highlight=False)
 
         yield progress
 
 
-def _say_notes(p: Progress) -> None:
+def _where(p: Progress, settings: Settings) -> str:
+    return f"{f'seed {p.seed}, ' if settings.seeds > 1 else ''}epoch {p.epoch} of {p.epochs}"
+
+
+def _facts(p: Progress, validation: float) -> str:
+    shown = {"loss": p.loss, "validation": validation, "best": p.best}
+    return ", ".join(f"{k} {v:.4g}" for k, v in shown.items() if math.isfinite(v)) + f", rate {p.rate:.2g}"
+
+
+def _say(p: Progress, settings: Settings) -> None:
+    """What was unexpected, and how far it is at the end of an epoch."""
     for note in p.notes:
         say(note)
+    if math.isfinite(p.validation) and (p.ended or told(p.epoch)):
+        say(f"{_where(p, settings)}: {_facts(p, p.validation)}")
+
+
+def told(epoch: int) -> bool:
+    """Whether an epoch gets a line: all up to 100, then those of two digits and zeros, 90 for ten times as many.
+
+    >>> [n for n in range(1, 1_000_000) if told(n)][98:104]
+    [99, 100, 110, 120, 130, 140]
+    """
+    return not str(epoch)[2:].strip("0")
 
 
 def tell(fitted: Fitted) -> None:
@@ -61,22 +80,33 @@ def tell(fitted: Fitted) -> None:
     for layer in spec.layers:
         print(f"  {layer}")
     print(f"split {report['split']}")
+    _tell_missing(report["missing"])
+    loss = spec.provenance["settings"]["loss"]
     for seed in report["seeds"]:
-        back = f", went back {seed['went_back']} times" if seed["went_back"] else ""
+        back = f", went back {count(seed['went_back'], 'time')}" if seed["went_back"] else ""
         print(
-            f"seed {seed['seed']}: {seed['epochs']} epochs ({seed['ended']}), {100 * seed['clipped']:.0f} % of steps "
-            f"clipped{back}; best epoch {seed['best_epoch']}, validation loss {seed['validation_loss']:.4g}"
+            f"seed {seed['seed']}: {count(seed['epochs'], 'epoch')} ({seed['ended']}), "
+            f"{100 * seed['clipped']:.0f} % of steps clipped{back}; best epoch {seed['best_epoch']}, "
+            f"validation loss {seed['validation_loss']:.4g} ({loss}; less is better)"
         )
     if "validation_loss_sd" in report:
         mean, sd = report["validation_loss_mean"], report["validation_loss_sd"]
         print(f"over seeds: {mean:.4g} ± {sd:.2g}; seed {report['seed']} is kept")
     for part in ("validation", "test"):
         _tell_measures(part, report[part])
+    print("\n".join(["the figures:", *legend(report["validation"], report["test"])]))
     if "false_alarms" in report:
         _tell_alarms(report["false_alarms"])
     print(parity_words(report["parity"]))
     for note in report["notes"]:
         say(note)
+
+
+def _tell_missing(found: dict[str, Any]) -> None:
+    rows = found["samples"]
+    shares = [f"{name} {n:,} ({100 * n / rows:.2g} %)" for name, n in found["channels"].items()]
+    if shares:
+        print(f"missing, of {rows:,} samples: {', '.join(shares)}")
 
 
 def _tell_measures(part: str, found: dict[str, Any]) -> None:
@@ -105,5 +135,6 @@ def _tell_alarms(found: dict[str, Any]) -> None:
         if facts:
             print(
                 f"  {name}: {facts['alarms']} in {facts['exposure']:.4g} {facts['unit']}, {facts['rate']:.3g} each "
-                f"(95 %: {facts['rate_low']:.3g} to {facts['rate_high']:.3g})"
+                f"(95 %: {facts['rate_low']:.3g} to {facts['rate_high']:.3g}), flagged {100 * facts['flagged']:.3g} % "
+                "of the time"
             )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ConfigError
 from .times import TIME_NAME
 
-__all__ = ["MISSING", "NO_TIME", "index_of", "is_number", "number", "time_index"]
+__all__ = ["LARGEST", "MISSING", "NO_TIME", "POINTLESS", "index_of", "is_number", "number", "time_index"]
+
+LARGEST = 3.4028235677973366e38
+"""The smallest number that float32 rounds to infinity."""
+
+POINTLESS = re.compile(r"[+-]?\d+,\d+")
+"""A number with a decimal comma."""
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "-"})
 """What a cell says that has no value, in small letters."""

@@ -10,11 +10,10 @@ import csv
 import gzip
 import io
 import math
-import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import merge
 from pathlib import Path
 from types import TracebackType
@@ -22,19 +21,13 @@ from typing import NamedTuple
 
 from ..errors import BadId, ConfigError, Malformed, StreamRNNError
 from ..ids import check_id
-from .cells import MISSING, index_of, is_number, number, time_index
+from .cells import LARGEST, MISSING, POINTLESS, index_of, is_number, number, time_index
 from .times import TimeParser, time_parser
 
 __all__ = ["STDIN", "Layout", "Recording", "Row"]
 
-LARGEST = 3.4028235677973366e38
-"""The smallest number that float32 rounds to infinity."""
-
 GZIP = b"\x1f\x8b"
 """What a gzipped file begins with (RFC 1952)."""
-
-POINTLESS = re.compile(r"[+-]?\d+,\d+")
-"""A number with a decimal comma."""
 
 STDIN = Path("-")
 
@@ -58,7 +51,8 @@ class Layout:
     `stream_column` the column that does; `where` keeps the rows whose cells equal the given text. `encoding` is the
     files'; `decimal_comma` reads 36,6 as a number; `time_format` is that of `datetime.strptime`; `skip_bad_rows` leaves
     out rows that cannot be read, and counts them. With `tokens` above 0 values are whole numbers below that. The
-    columns `texts` are no values: rows carry their cells as text.
+    columns `texts` are no values: rows carry their cells as text. `remedies` says by column what to do where a cell is
+    no number, in place of the usual advice, and under "" for all others.
     """
 
     time: str | None = None
@@ -73,14 +67,15 @@ class Layout:
     skip_bad_rows: bool = False
     tokens: int = 0
     texts: tuple[str, ...] = ()
+    remedies: Mapping[str, str] = field(default_factory=dict)
 
 
 class Recording:
     """CSV files, plain or gzipped, opened together and played as one feed.
 
-    `columns` are the names of the values in every row, `timed` says whether rows carry a time, `several` whether
-    there may be more than one stream, and `streams` names them, or is None where a column does. A context manager:
-    leaving it closes the files.
+    `columns` are the names of the values in every row, `header` all names of the first file, `timed` says whether rows
+    carry a time, `several` whether there may be more than one stream, and `streams` names them, or is None where a
+    column does. A context manager: leaving it closes the files.
 
     Raises ConfigError for a column that is not there and OSError for a file that cannot be read, on opening;
     Malformed, naming file, line and column, while the rows are read.
@@ -110,6 +105,7 @@ class Recording:
                     "or leave times out with --time none"
                 )
         self.columns = first.columns
+        self.header = tuple(first.header)
         self.timed = first.timed
         self.streams = None if layout.stream_column is not None else names
         self.several = len(self._tables) > 1 or layout.stream_column is not None
@@ -216,6 +212,7 @@ class _Table:
         self._time_format = layout.time_format
         self._skip = layout.skip_bad_rows
         self._tokens = layout.tokens
+        self._remedies = layout.remedies
         self.skipped = 0
         self.first_skipped: Malformed | None = None
         self.held_rows = False
@@ -389,7 +386,8 @@ class _Table:
             return number(cell)
         except ValueError:
             remedy = "is its comma a decimal one? then --decimal-comma" if POINTLESS.fullmatch(cell) else ""
-            remedy = remedy or "choose the columns with --columns"
+            other = self._remedies.get("", "choose the columns with --columns")
+            remedy = remedy or self._remedies.get(self.header[i], other)
             raise self._bad(i, f"{cell!r} is not a number; {remedy}") from None
 
     def _bad(self, i: int, what: str) -> Malformed:

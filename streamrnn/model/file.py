@@ -16,7 +16,7 @@ from streamrnn.errors import ModelError
 from .spec import ModelSpec, array_shapes
 from .weights import Array
 
-__all__ = ["MAX_FILE", "MAX_HEADER", "read", "write"]
+__all__ = ["KEY", "MAX_FILE", "MAX_HEADER", "read", "write"]
 
 MAX_FILE = 2**31
 """Bytes of the largest model file that is opened."""
@@ -25,6 +25,7 @@ MAX_HEADER = 2**24
 """Bytes of the largest safetensors header that is parsed."""
 
 KEY = "streamrnn"
+"""Of the metadata, where the specification stands."""
 
 _LENGTH = 8
 """Bytes that hold the header's length, in front of it."""
@@ -38,9 +39,8 @@ def write(path: str | os.PathLike[str], spec: ModelSpec, arrays: dict[str, Array
     try:
         part.write_bytes(data)
         part.replace(path)
-    except OSError:
+    finally:
         part.unlink(missing_ok=True)
-        raise
 
 
 def read(path: str | os.PathLike[str]) -> tuple[ModelSpec, dict[str, Array]]:

@@ -51,7 +51,7 @@ class Model:
             raise ModelError(f"the specification is {spec!r:.60}; it must be a ModelSpec")
         if not isinstance(arrays, Mapping):
             raise ModelError(f"the arrays are {arrays!r:.60}; they must be a map of arrays by name")
-        _check_settings("detector", spec.detector, _ranges(spec))
+        check_detector(spec.detector, spec.tokens > 0)
         _check_settings("learning", spec.learning, rls.RANGES)
         object.__setattr__(self, "spec", spec)
         object.__setattr__(self, "arrays", check_arrays(spec, arrays))
@@ -286,17 +286,22 @@ class Model:
             "tokens": spec.tokens,
             # Those of tokens are p0, p1, ..., as many as there are.
             "outputs": [] if spec.tokens else list(spec.outputs),
-            "detector": {k: spec.detector.get(k, v) for k, v in SETTINGS.items() if k in _ranges(spec)},
+            "detector": {k: spec.detector.get(k, v) for k, v in SETTINGS.items() if k in _ranges(spec.tokens > 0)},
             "learning": {**rls.SETTINGS, **spec.learning} if spec.readout == "online" else {},
             "parameters": self.parameters,
             "provenance": dict(spec.provenance),
         }
 
 
-def _ranges(spec: ModelSpec) -> _Ranges:
+def check_detector(settings: Mapping[str, float], tokens: bool) -> None:
+    """ModelError for a setting that no detector has, of tokens or of channels, or that is out of its range."""
+    _check_settings("detector", settings, _ranges(tokens))
+
+
+def _ranges(tokens: bool) -> _Ranges:
     """Ranges of the settings that belong to such a model: tokens have no envelopes, and channels no surprise."""
     apart = {"threshold", "release", "hold", "longest"}
-    return {k: v for k, v in RANGES.items() if k in apart or (k in surprise.SETTINGS) == (spec.tokens > 0)}
+    return {k: v for k, v in RANGES.items() if k in apart or (k in surprise.SETTINGS) == tokens}
 
 
 def _check_settings(kind: str, given: Mapping[str, float], ranges: _Ranges) -> None:

@@ -121,11 +121,14 @@ class ModelSpec:
             raise ModelError("the causal normaliser belongs to the online readout; use normaliser 'fixed' or 'none'")
         for name, given in (("features", self.features), ("units", self.units)):
             if len(given) != self.n_in:
-                raise ModelError(f"{name} needs {self.n_in} names, one a channel; it has {len(given)}: {given!r}")
-        if len(set(self.features)) != self.n_in:
-            raise ModelError(f"features must differ from each other: {self.features!r}")
+                said = ", ".join(given)
+                raise ModelError(f"{name} needs {self.n_in} names, one a channel; it has {len(given)}: {said:.200}")
+        twice = [name for i, name in enumerate(self.features) if name in self.features[:i]]
+        if twice:
+            raise ModelError(f"features must differ from each other, and {twice[0]!r} is there twice; rename one")
         if len(set(self.outputs)) != self.n_out:
-            raise ModelError(f"a feature has the name of another's spread: {self.outputs!r:.200}; rename it")
+            said = ", ".join(self.outputs)
+            raise ModelError(f"a feature has the name of another's spread: {said:.200}; rename it")
 
     def _check_tokens(self) -> None:
         """An embedding is the first layer, and nothing comes between the token and it."""
@@ -147,7 +150,8 @@ class ModelSpec:
         """What belongs to a forecast: its width, its horizon, its spread."""
         choice("spread", self.spread, tuple(SPREADS))
         if self.spread != "quantile" and self.quantiles != QUANTILES:
-            raise ModelError(f"quantiles is {self.quantiles!r} with spread {self.spread!r}; use spread 'quantile'")
+            said = ",".join(f"{q:g}" for q in self.quantiles)
+            raise ModelError(f"quantiles is {said} with spread {self.spread!r}; use spread 'quantile'")
         if self.head != "forecast":
             for name, value, plain in (("horizon", self.horizon, 1), ("spread", self.spread, "none")):
                 if value != plain:
@@ -284,11 +288,12 @@ _JSON_TYPES: Final = {
 
 def _pair(value: Any) -> tuple[float, float]:
     """Two quantiles about the median."""
+    said = f"{','.join(map(str, value)) if is_list(value) else repr(value):.60}"
     if not is_list(value) or len(value) != 2:
-        raise ModelError(f"quantiles is {value!r:.60}; it must be two numbers, a low and a high one")
+        raise ModelError(f"quantiles is {said}; it must be two numbers, a low and a high one")
     low, high = (real("quantiles", q, 0.0, 1.0) for q in value)
     if not 0.0 < low < 0.5 < high < 1.0:
-        raise ModelError(f"quantiles is {value!r:.60}; the low one must be between 0 and 0.5, the high one up to 1")
+        raise ModelError(f"quantiles is {said}; the low one must be between 0 and 0.5, the high one up to 1")
     return low, high
 
 

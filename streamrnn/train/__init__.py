@@ -3,9 +3,9 @@
 >>> from streamrnn.train import Recording, Settings, fit, read_recordings
 """
 
-from .fit import Fitted, fit
+from .fit import Fitted, Interrupted, fit
 from .read import Names, read_recordings
 from .recording import Recording
 from .settings import Settings
 
-__all__ = ["Fitted", "Names", "Recording", "Settings", "fit", "read_recordings"]
+__all__ = ["Fitted", "Interrupted", "Names", "Recording", "Settings", "fit", "read_recordings"]

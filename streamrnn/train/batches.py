@@ -21,13 +21,16 @@ Piece = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some steps of a batch on the device: x (T, B, n), use bool (T, B, n) or None, its steps `gaps`, goal and mask."""
+    """Some steps of a batch on the device: x (T, B, n), use bool (T, B, n) or None, its steps `gaps`, goal and mask;
+    clock (T, B, 2) or None.
+    """
 
     x: Any
     use: Any
     gaps: list[int]
     goal: Any
     mask: Any
+    clock: Any
 
 
 class Batch:
@@ -42,12 +45,15 @@ class Batch:
         self.use = np.zeros(self.x.shape, bool) if some else None
         self.goal = np.zeros((T, B, *first.goal.shape[1:]), first.goal.dtype)
         self.mask = np.zeros(self.goal.shape, bool)
+        self.clock = None if first.clock is None else np.zeros((T, B, 2), np.float32)
         for j, (i, a, b) in enumerate(pieces):
             s, n = series[i], b - a
             self.x[:n, j] = s.x[a:b]
             self.x[n:, j] = s.x[b - 1]
             if self.use is not None and s.use is not None:
                 self.use[:n, j] = s.use[a:b]
+            if self.clock is not None and s.clock is not None:
+                self.clock[:n, j] = s.clock[a:b]
             self.goal[:n, j] = s.goal[a:b]
             self.mask[burn_in:n, j] = s.mask[a + burn_in : b]
         self._gaps = np.flatnonzero(self.use.any((1, 2))) if self.use is not None else np.zeros(0, np.int64)
@@ -66,7 +72,8 @@ class Batch:
                 part[: max(horizon - a, 0)] = False
                 use = torch.from_numpy(part).to(device)
             x, goal, mask = (torch.from_numpy(v[a:b]).to(device) for v in (self.x, self.goal, self.mask))
-            yield Chunk(x, use, gaps, goal, mask)
+            clock = None if self.clock is None else torch.from_numpy(self.clock[a:b]).to(device)
+            yield Chunk(x, use, gaps, goal, mask, clock)
 
 
 def _cut(series: Sequence[Series], size: int, rng: np.random.Generator) -> list[Piece]:

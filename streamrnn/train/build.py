@@ -25,7 +25,7 @@ _CELLS = {"elman": "rnn_tanh"}
 def spec_of(settings: Settings, n_in: int, n_targets: int) -> ModelSpec:
     """The specification of the network that the settings ask for; `n_targets` classes, or numbers of a regression."""
     layers: list[AnyLayer] = []
-    width = n_in
+    width = n_in + 2 * settings.clock
     if settings.tokens:
         layers.append(EmbeddingSpec(settings.tokens, settings.embedding))
         width = settings.embedding
@@ -49,6 +49,7 @@ def spec_of(settings: Settings, n_in: int, n_targets: int) -> ModelSpec:
         features=settings.features,
         units=settings.units,
         normaliser="none" if settings.tokens else "fixed",
+        clock=settings.clock,
         horizon=settings.horizon,
         spread=settings.spread,
         quantiles=settings.quantiles if settings.spread == "quantile" else QUANTILES,

@@ -21,7 +21,7 @@ from streamrnn.model import Model
 
 from .recording import Recording
 
-__all__ = ["Rate", "alarms", "allowance", "calibrate", "parse_rate", "usual_surprise"]
+__all__ = ["Rate", "alarms", "allowance", "amount", "calibrate", "parse_rate", "usual_surprise"]
 
 ROUNDS = 11
 """Halvings of the octave in which the threshold lies: to within 0.04 % of it."""
@@ -43,6 +43,7 @@ class Rate:
 
 _PER = {"h": "an hour of a stream", "k": "in 1,000 samples"}
 _UNITS = {"h": "stream-hours", "k": "thousand samples"}
+_WRITTEN = {"h": "/h", "k": "/1000"}
 
 
 def parse_rate(text: str) -> Rate:
@@ -51,7 +52,7 @@ def parse_rate(text: str) -> Rate:
     >>> parse_rate("0.5/h"), parse_rate("2/1000")
     (Rate(value=0.5, per='h'), Rate(value=2.0, per='k'))
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:e-?\d+)?)\s*/\s*(h|hour|1000|1k|k)\s*", text.lower())
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:e[+-]?\d+)?)\s*/\s*(h|hour|1000|1k|k)\s*", text.lower())
     if match is None or not 0 < float(match[1]) < math.inf:
         raise ConfigError(
             f"false_alarms is {text!r:.40}; write 0.5/h (one in two hours of a stream) or 2/1000 (two in 1,000 samples)"
@@ -61,13 +62,19 @@ def parse_rate(text: str) -> Rate:
 
 def alarms(model: Model, recordings: Sequence[Recording]) -> int:
     """How many flags the engine raises where the recordings count."""
+    return _flags(model, recordings)[0]
+
+
+def _flags(model: Model, recordings: Sequence[Recording]) -> tuple[int, int]:
+    """(flags that the engine raises where the recordings count, samples there at which one stands)."""
     engine = Engine(model, capacity=max(len(recordings), 1), ring=0)
-    total = 0
+    raised = standing = 0
     for i, r in enumerate(recordings):
         handles = np.repeat(engine.handles([f"r{i}"]), len(r))
-        edge = engine.step_many(handles, r.x, r.t).edge
-        total += int((edge[r.start : r.stop] > 0).sum())
-    return total
+        out = engine.step_many(handles, r.x, r.t)
+        raised += int((out.edge[r.start : r.stop] > 0).sum())
+        standing += int(out.flag[r.start : r.stop].sum())
+    return raised, standing
 
 
 def _exposure(recordings: Sequence[Recording], per: str) -> float:
@@ -88,9 +95,11 @@ def _exposure(recordings: Sequence[Recording], per: str) -> float:
 
 
 def _facts(model: Model, recordings: Sequence[Recording], rate: Rate) -> dict[str, Any]:
-    """What came of a threshold on some recordings, with the interval that 95 of 100 such counts would lie about."""
+    """What came of a threshold on some recordings: alarms, the 95 % interval of their rate, and the share of samples at
+    which a flag stands.
+    """
     exposure = _exposure(recordings, rate.per)
-    n = alarms(model, recordings)
+    n, standing = _flags(model, recordings)
     if exposure <= 0:
         return {}
     low, high = _poisson(n)
@@ -101,6 +110,7 @@ def _facts(model: Model, recordings: Sequence[Recording], rate: Rate) -> dict[st
         "rate": float(f"{n / exposure:.6g}"),
         "rate_low": float(f"{low / exposure:.6g}"),
         "rate_high": float(f"{high / exposure:.6g}"),
+        "flagged": float(f"{standing / sum(r.counted for r in recordings):.4g}"),
     }
 
 
@@ -133,12 +143,32 @@ def allowance(rate: Rate, validation: Sequence[Recording]) -> float:
     exposure = _exposure(validation, rate.per)
     allowed = rate.value * exposure
     if allowed < 1:
+        unit, written = _UNITS[rate.per], _WRITTEN[rate.per]
+        least = f"--false-alarms {_least(exposure):.12g}{written} or more, or " if exposure > 0 else ""
         raise ConfigError(
-            f"validation data is {exposure:.3g} {_UNITS[rate.per]}, in which {rate} "
-            f"is {allowed:.2g} of an alarm, and at least one is needed: give more recordings, or allow more "
-            "(--false-alarms)"
+            f"validation data is {amount(exposure, unit)}, in which {rate} is {allowed:.2g} of an alarm, and at least "
+            f"one is needed: give {least}recordings with {amount(1 / rate.value, unit)} for validation (--parts)"
         )
     return allowed
+
+
+def amount(size: float, unit: str) -> str:
+    """Hours of streams or thousands of samples, in three digits.
+
+    >>> amount(1.0, "stream-hours"), amount(1.0, "thousand samples"), amount(0.1234, "stream-hours")
+    ('1 stream-hour', '1 thousand samples', '0.123 stream-hours')
+    """
+    return f"{size:.3g} {unit}" if (f"{size:.3g}", unit) != ("1", _UNITS["h"]) else "1 stream-hour"
+
+
+def _least(exposure: float) -> float:
+    """The least rate, in two digits, that allows an alarm.
+
+    >>> _least(0.72), _least(0.0036), _least(0.5)
+    (1.4, 280.0, 2.0)
+    """
+    digit = 10.0 ** (math.floor(math.log10(1 / exposure)) - 1)
+    return float(f"{math.ceil(1 / exposure / digit * (1 - 1e-9)) * digit:.2g}")
 
 
 def calibrate(

@@ -21,7 +21,7 @@ from streamrnn.errors import ConfigError
 
 from .files import put
 from .recording import Array
-from .settings import Settings
+from .settings import Settings, plain
 from .trainer import Best, Trainer
 
 __all__ = ["Checkpoint", "fingerprint", "read_checkpoint", "write_checkpoint"]
@@ -73,7 +73,7 @@ def fingerprint(series: Sequence[Any]) -> str:
     """16 hexadecimal digits of a SHA-256 over the data that is learned from."""
     digest = hashlib.sha256()
     for s in series:
-        for array in (s.x, s.goal, s.mask):
+        for array in (s.x, s.goal, s.mask, *(() if s.clock is None else (s.clock,))):
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
 
@@ -111,14 +111,15 @@ def read_checkpoint(folder: Path, settings: Settings, data: str) -> Checkpoint:
         raise ConfigError(f"{path} is no checkpoint, or it is damaged ({error}): start without --resume") from None
     if made != FORMAT:
         raise ConfigError(f"{path} has format {made!r}; this streamrnn goes on from format {FORMAT}")
-    if facts["data"] != data:
-        raise ConfigError(f"{path} was made from other data: give the same files, or start without --resume")
-    now = json.loads(json.dumps(settings.as_dict()))
+    now, usual = (json.loads(json.dumps(s.as_dict())) for s in (settings, Settings()))
     for name, value in now.items():
-        if name not in MAY_DIFFER and before.get(name) != value:
+        made_with = before.get(name, usual[name])  # a checkpoint may be older than the setting
+        if name not in MAY_DIFFER and made_with != value:
             raise ConfigError(
-                f"{path} was made with {name} {before.get(name)!r}, not {value!r}: give it again, or start without "
+                f"{path} was made with {name} {plain(made_with)}, not {plain(value)}: give it again, or start without "
                 "--resume"
             )
+    if facts["data"] != data:
+        raise ConfigError(f"{path} was made from other data: give the same files, or start without --resume")
     assert isinstance(seeds, list)
     return Checkpoint(facts, arrays)

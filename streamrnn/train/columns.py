@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.errors import ConfigError, Malformed, NotInstalled
+from streamrnn.feeds.cells import MISSING, number
 from streamrnn.feeds.times import TIME_NAME, time_parser
 
 __all__ = ["Column", "numbers", "read_columns", "texts", "times"]
@@ -75,6 +76,9 @@ def _npz(path: Path) -> dict[str, Column]:
             out[name] = array
     lengths = {len(v) for v in out.values()}
     if x is not None:
+        odd = next((name for name, v in out.items() if len(v) != len(x) and TIME_NAME.fullmatch(name)), None)
+        if odd is not None:
+            raise Malformed(f"{path}: {odd} has {len(out[odd])} times for the {len(x)} samples of x; give one a sample")
         out = {name: v for name, v in out.items() if len(v) == len(x)}
     elif len(lengths) > 1:
         each = ", ".join(f"{name} ({len(v)})" for name, v in out.items())
@@ -82,11 +86,20 @@ def _npz(path: Path) -> dict[str, Column]:
     return out
 
 
-def numbers(path: Path, columns: Mapping[str, Column], name: str) -> npt.NDArray[np.float32]:
-    """A column as float32; Malformed for one that is no number, or infinite."""
+def numbers(
+    path: Path, columns: Mapping[str, Column], name: str, remedies: Mapping[str, str]
+) -> npt.NDArray[np.float32]:
+    """A column as float32, text read as in a CSV file; Malformed, with the remedy, for what is no number, or infinite.
+
+    `remedies` are as in `Layout`.
+    """
     column = columns[name]
+    remedy = remedies.get(name) or remedies.get("", "choose the columns with --columns")
+    if column.dtype.kind in "UO":
+        column = _parsed(path, name, column, remedy)
     if column.dtype.kind not in "fiub":
-        raise Malformed(f"{path}: column {name!r} holds {column.dtype}, no numbers; choose the columns with --columns")
+        what = _KINDS.get(column.dtype.kind, str(column.dtype))
+        raise Malformed(f"{path}: column {name!r} holds {what}, no numbers; {remedy}")
     with np.errstate(over="ignore"):
         out = column.astype(np.float32)
     wrong = np.flatnonzero(np.isinf(out))
@@ -96,6 +109,22 @@ def numbers(path: Path, columns: Mapping[str, Column], name: str) -> npt.NDArray
             f"{path}: column {name!r}, row {i}: {column[i]!r} is infinite in float32, whose largest number is 3.4e38; "
             "write NaN where a value is missing"
         )
+    return out
+
+
+_KINDS = {"M": "dates", "m": "durations", "c": "complex numbers", "S": "bytes", "V": "records"}
+
+
+def _parsed(path: Path, name: str, column: Column, remedy: str) -> npt.NDArray[np.float64]:
+    """A column of text as numbers, NaN where a cell says that there is none."""
+    out = np.full(len(column), np.nan)
+    for i, cell in enumerate(column.tolist()):
+        text = str(cell).strip()
+        try:
+            if text.lower() not in MISSING:
+                out[i] = number(text)
+        except ValueError:
+            raise Malformed(f"{path}: column {name!r}, row {i}: {text!r:.60} is not a number; {remedy}") from None
     return out
 
 
@@ -117,12 +146,24 @@ def times(
         return None, None
     column = columns[time]
     if column.dtype.kind == "M":
+        lacking = np.flatnonzero(np.isnat(column))
+        if len(lacking):
+            raise Malformed(f"{path}: column {time!r}, row {lacking[0]} has no time; leave such rows out")
         return time, column.astype("datetime64[ns]").astype(np.int64)
     if not len(column):
         return time, np.zeros(0, np.int64)
     cells = [repr(v) if isinstance(v, float) else str(v) for v in column.tolist()]
     try:
         to_ns = time_parser(time, unit, cells[0])
-        return time, np.array([to_ns(cell) for cell in cells], np.int64)
-    except (ConfigError, ValueError, ArithmeticError) as error:
-        raise Malformed(f"{path}: column {time!r} holds what is no time: {error}") from None
+    except ConfigError as error:
+        raise Malformed(f"{path}: column {time!r}: {error}") from None
+    i = 0
+    out = np.zeros(len(cells), np.int64)
+    try:
+        for i, cell in enumerate(cells):
+            out[i] = to_ns(cell)
+    except (ValueError, ArithmeticError):
+        raise Malformed(
+            f"{path}: column {time!r}, row {i}: {cells[i]!r:.60} is not a time; name another column (--time), or 'none'"
+        ) from None
+    return time, out

@@ -6,13 +6,14 @@ import csv
 import io
 import math
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from .files import put, put_text
 from .needs import installed, need
 
-__all__ = ["COLOURS", "figure", "save_figure", "to_tensorboard", "write_curves"]
+__all__ = ["COLOURS", "figure", "save_figure", "tensorboard", "to_tensorboard", "write_curves"]
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's, which the colour-blind can tell apart."""
@@ -69,11 +70,23 @@ def _drawn(history: Sequence[dict[str, Any]], spread: str) -> Any:
     return drawn
 
 
+def tensorboard() -> tuple[Any, list[str]]:
+    """(PyTorch's SummaryWriter, or None; why it is None though TensorBoard is there, which is no reason to end)."""
+    if not installed("tensorboard"):
+        return None, []
+    try:
+        return import_module("torch.utils.tensorboard").SummaryWriter, []
+    except ImportError as error:
+        why = " ".join(str(error).split())
+        return None, [f"TensorBoard is installed, but gets no events, as PyTorch cannot use it ({why:.200})"]
+
+
 def to_tensorboard(folder: Path, history: Sequence[dict[str, Any]], after: int) -> None:
     """Write the records behind the first `after` of one seed as TensorBoard's events, where it is installed."""
-    if not installed("tensorboard"):
+    summary_writer, _ = tensorboard()
+    if summary_writer is None:
         return
-    writer = need("torch.utils.tensorboard", "TensorBoard").SummaryWriter(str(folder / "tensorboard"))
+    writer = summary_writer(str(folder / "tensorboard"))
     for row in history[after:]:
         for name in ("train_loss", "validation_loss", "rate", "gradient_norm", "clipped", "went_back"):
             if math.isfinite(row[name]):

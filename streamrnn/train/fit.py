@@ -17,7 +17,15 @@ from .settings import Settings
 if TYPE_CHECKING:
     from .trainer import Progress
 
-__all__ = ["Fitted", "fit"]
+__all__ = ["Fitted", "Interrupted", "fit"]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C before there was a model: `kept` is the checkpoint that `resume` goes on from, or None."""
+
+    def __init__(self, kept: Path | None) -> None:
+        super().__init__()
+        self.kept = kept
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,8 @@ def fit(
     exported, its detector calibrated (`false_alarms`), and what the engine computes of it compared with PyTorch, sample
     by sample. With `out` the model is written there, and checkpoints, learning curves and the report into the folder
     `work` (by default the model's name with .train), from which `resume` goes on. `progress` is called after each
-    batch. KeyboardInterrupt keeps the best so far, once an epoch has ended.
+    batch. KeyboardInterrupt keeps the best so far, once an epoch has ended; before that, and while the model is being
+    calibrated and compared, it passes, as an `Interrupted` that says whether there is a checkpoint.
 
     Raises NotInstalled without the extra `train`, ConfigError for what cannot be learned from, and ModelError where the
     engine and PyTorch differ.

@@ -25,7 +25,8 @@ def measure(model: Model, recordings: Sequence[Recording]) -> dict[str, Any]:
 
     Forecasts: mae, rmse and skill of each channel (1 - mae / mae of the last value), with a spread nll and coverage.
     Classes: accuracy, log_loss, auroc of each class, and what always saying the commonest gives. Regression: mae, rmse,
-    r2 of each output.
+    r2 of each output. Tokens: bits of surprise. Beside each stands what a baseline gives: nll_last_value is of the last
+    value with the one deviation that is best on these very recordings; shares are those of these recordings too.
     """
     answers = [_answers(model, r) for r in recordings]
     if model.spec.tokens:
@@ -68,6 +69,8 @@ def _forecast(model: Model, recordings: Sequence[Recording], answers: Sequence[A
             variance = said[ok, n + k] ** 2
             square = e**2 + rounding[k] ** 2  # a reading stands for an interval, as in training
             found["nll"] = float((0.5 * (square / variance + np.log(2 * np.pi * variance))).mean())
+            best = float((e0**2).mean()) + rounding[k] ** 2
+            found["nll_last_value"] = 0.5 * (1 + math.log(2 * math.pi * best))
             found["coverage_90"] = float((np.abs(e) <= 1.6448536269514722 * np.sqrt(variance)).mean())
         if spec.spread == "quantile":
             low, high = said[ok, n + k], said[ok, 2 * n + k]
@@ -100,13 +103,12 @@ def _classify(model: Model, recordings: Sequence[Recording], answers: Sequence[A
     counts = np.bincount(label, minlength=n)
     said = p.argmax(1)
     share = counts / counts.sum()
-    base = float(-(share[share > 0] * np.log(share[share > 0])).sum())
     out = {
         "samples": len(label),
         "accuracy": float((said == label).mean()),
         "accuracy_commonest": float(share.max()),
         "log_loss": float(-np.log(np.maximum(p[np.arange(len(label)), label], 1e-12)).mean()),
-        "log_loss_shares": base,
+        "log_loss_shares": _entropy(share),
     }
     classes = {
         name: _rounded(
@@ -143,6 +145,7 @@ def _tokens(spec: ModelSpec, recordings: Sequence[Recording], answers: Sequence[
     h = spec.horizon
     bits: list[_Floats] = []
     hits = 0
+    counts = np.zeros(spec.tokens, np.int64)
     for r, y in zip(recordings, answers, strict=True):
         b = min(len(r) if r.stop is None else r.stop, len(r) - h)
         if b > r.start:
@@ -151,10 +154,26 @@ def _tokens(spec: ModelSpec, recordings: Sequence[Recording], answers: Sequence[
             made, token = y[r.start : b][ok], true[ok].astype(np.int64)
             bits.append(-np.log2(np.maximum(made[np.arange(len(token)), token], 1e-12)).astype(np.float64))
             hits += int((made.argmax(1) == token).sum())
+            counts += np.bincount(token, minlength=spec.tokens)
     if not bits:
         return {}
     every = np.concatenate(bits)
-    return _rounded({"samples": len(every), "bits": float(every.mean()), "accuracy": hits / max(len(every), 1)})
+    share = counts / max(len(every), 1)
+    return _rounded(
+        {
+            "samples": len(every),
+            "bits": float(every.mean()),
+            "bits_shares": _entropy(share) / math.log(2),
+            "accuracy": hits / max(len(every), 1),
+            "accuracy_commonest": float(share.max()),
+        }
+    )
+
+
+def _entropy(share: _Floats) -> float:
+    """Of shares that add up to 1, in nats: the least log loss of one who knows nothing but them."""
+    some = share[share > 0]
+    return float(-(some * np.log(some)).sum())
 
 
 def auroc(score: npt.ArrayLike, positive: npt.ArrayLike) -> float:

@@ -110,16 +110,24 @@ class Network(nn.Module):
         """The forecast in the channels' units, of raw outputs (..., n_out)."""
         return raw[..., : self.spec.n_in] * self.scale + self.mean
 
-    def forward(self, x: Tensor, use: Tensor | None, gaps: Sequence[int], state: State) -> tuple[Tensor, State]:
+    def _inputs(self, x: Tensor, clock: Tensor | None) -> Tensor:
+        """What the first layer is given: channels, normalised, and the time of day as it is."""
+        u = (x - self.mean) / self.scale
+        return u if clock is None else torch.cat([u, clock], -1)
+
+    def forward(
+        self, x: Tensor, use: Tensor | None, gaps: Sequence[int], state: State, clock: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """Raw outputs (T, B, n_out) for samples (T, B, n), whose missing channels hold their last value.
 
         `use` bool (T, B, n) says where the forecast takes their place, and `gaps` in which steps that is, ascending.
+        `clock` (T, B, 2) is the time of day, where the specification has it.
         """
         if self.spec.tokens:
             features, layers = self.layers(x[..., 0].long(), state.layers)
             return self._raw(features), State(layers)
         if state.kept is None or use is None or not len(gaps):
-            features, layers = self.layers((x - self.mean) / self.scale, state.layers)
+            features, layers = self.layers(self._inputs(x, clock), state.layers)
             raw = self._raw(features)
             return raw, State(layers, self._keep(state.kept, raw))
         made, layers = state.kept, state.layers
@@ -127,7 +135,8 @@ class Network(nn.Module):
         for a, b in self._spans(len(x), gaps):
             known = min(b, len(made))  # forecasts that were made before this span; no later one is used in it
             span = torch.cat([torch.where(use[a:known], made[a:known], x[a:known]), x[known:b]])
-            features, layers = self.layers((span - self.mean) / self.scale, layers)
+            seen = self._inputs(span, None if clock is None else clock[a:b])
+            features, layers = self.layers(seen, layers)
             out.append(self._raw(features))
             made = torch.cat([made, self.point(out[-1])])
         return torch.cat(out), State(layers, made[-self.spec.horizon :])

@@ -33,7 +33,7 @@ def _theirs(network: Network, series: Series) -> np.ndarray:
     batch = Batch([series], [(0, 0, len(series))])
     with torch.no_grad():
         (chunk,) = batch.chunks(len(series), "cpu", network.spec.horizon)
-        raw, _ = network(chunk.x, chunk.use, chunk.gaps, network.begin(1))
+        raw, _ = network(chunk.x, chunk.use, chunk.gaps, network.begin(1), chunk.clock)
         found: np.ndarray = network.outputs(raw)[:, 0].numpy()
     return found
 
@@ -53,7 +53,7 @@ def compare(
         if steps >= STEPS:
             break
         n = min(len(series[i]), 2 * STEPS)
-        recording, part = recordings[i].part(0, n), _beginning(series[i], n)
+        recording, part = recordings[i].part(0, n), series[i].beginning(n)
         ours, theirs = _ours(model, recording), _theirs(network, part)
         worst = float(np.max([worst, np.max(np.abs(ours - theirs) / np.maximum(1, np.abs(theirs)))]))  # NaN wins
         steps += n
@@ -64,7 +64,3 @@ def compare(
             "accept the difference with tolerance (--tolerance)"
         )
     return {"against": f"torch {torch.__version__}", "steps": steps, "max_difference": float(f"{worst:.3g}")}
-
-
-def _beginning(series: Series, n: int) -> Series:
-    return Series(series.x[:n], None if series.use is None else series.use[:n], series.goal[:n], series.mask[:n])

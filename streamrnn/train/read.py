@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,17 @@ from streamrnn.feeds import Layout
 from streamrnn.feeds import Recording as Feed
 from streamrnn.feeds.cells import MISSING, is_number
 from streamrnn.ids import check_id
+from streamrnn.model.layers import MAX_WIDTH
+from streamrnn.words import count
 
 from . import columns as of_columns
+from .mixed import ROWS, note_of_many
 from .recording import Array, Recording
 
 __all__ = ["Names", "read_recordings"]
+
+MOST_NUMBERS = 50
+"""Different labels from which on numbers with a fraction are no classes."""
 
 _ENDINGS = (".csv.gz", ".csv", ".parquet", ".npz")
 
@@ -66,11 +73,13 @@ def read_recordings(
     Rows whose time goes back are left out, as the engine refuses them; Names.notes says how many. Raises ConfigError,
     Malformed and OSError, which name file, row and column.
     """
+    if classes is not None and label is None:
+        raise ConfigError(f"classes are {', '.join(classes)}, of no column: name that of labels too (label, --label)")
     if label is not None and target is not None:
         raise ConfigError("label and target were both given: a network classifies or regresses; give one of them")
     targets = (target,) if isinstance(target, str) else tuple(target or ())
     base = replace(layout or Layout(), time=time, stream_column=stream, texts=() if label is None else (label,))
-    base = replace(base, columns=None if channels is None else (*channels, *targets))
+    base = replace(base, columns=None if channels is None else (*channels, *targets), remedies=_remedies(targets))
     paths = [Path(f) for f in files]
     if not paths:
         raise ConfigError("no file was given")
@@ -95,6 +104,15 @@ def read_recordings(
     return out, Names(names[:n], kinds, targets, tuple(notes))
 
 
+def _remedies(targets: Sequence[str]) -> dict[str, str]:
+    """What to do where a column holds text, by column."""
+    goals = {name: f"a regression's targets (--target) are numbers; for classes say --label {name}" for name in targets}
+    usual = (
+        "is it the stream's name, or a label? then --stream-column or --label; else choose the columns with --columns"
+    )
+    return {**goals, "": usual}
+
+
 def _stream_names(paths: Sequence[Path], stream: str | None) -> list[str]:
     """The files' names without their endings."""
     out = []
@@ -106,7 +124,10 @@ def _stream_names(paths: Sequence[Path], stream: str | None) -> list[str]:
     if stream is None:
         for name in out:
             if out.count(name) > 1:
-                raise ConfigError(f"two files would both be the stream {name!r}: rename one, or name a stream column")
+                raise ConfigError(
+                    f"two files would both be the stream {name!r}: rename one, or name the column "
+                    "that says which stream a row is of (--stream-column)"
+                )
             try:
                 check_id(name)
             except BadId as error:
@@ -120,7 +141,7 @@ def _read(
     """(names of channels, then targets; what the file holds, by stream)."""
     if path.name.lower().endswith((".csv", ".csv.gz")):
         return _read_csv(path, name, layout, targets, notes)
-    return _read_columns(path, name, layout, targets)
+    return _read_columns(path, name, layout, targets, notes)
 
 
 def _read_csv(
@@ -137,11 +158,11 @@ def _read_csv(
             t.setdefault(row.stream, []).append(row.t or 0)
             if row.texts:
                 labels.setdefault(row.stream, []).append(row.texts[0])
-        names = tuple(feed.columns[k] for k in order)
+        names, header = tuple(feed.columns[k] for k in order), feed.header
         timed = feed.timed
         if feed.skipped:
             notes.append(
-                f"{path}: {feed.skipped} rows could not be read and were left out (first: {feed.first_skipped})"
+                f"{path}: left out {count(feed.skipped, 'row')} that could not be read (first: {feed.first_skipped})"
             )
     parts = {
         key: _Part(
@@ -151,7 +172,24 @@ def _read_csv(
         )
         for key, values in rows.items()
     }
+    if not rows:
+        notes.append(f"{path} holds no row, and is left out")
+    elif timed and streams:
+
+        def cells() -> dict[str, list[str]]:
+            others = tuple(c for c in header if c and header.count(c) == 1)
+            every = replace(layout, streams=streams, columns=names[:1], texts=others)
+            with Feed([path], every) as feed:
+                found = [row.texts for row in islice(feed.rows(), ROWS)]
+            return {c: [texts[k] for texts in found] for k, c in enumerate(others)}
+
+        _add(notes, note_of_many(path, np.array(t[name], np.int64), cells))
     return names, parts
+
+
+def _add(notes: list[str], note: str | None) -> None:
+    if note is not None:
+        notes.append(note)
 
 
 def _order(path: Path, columns: Sequence[str], targets: tuple[str, ...]) -> list[int]:
@@ -161,12 +199,13 @@ def _order(path: Path, columns: Sequence[str], targets: tuple[str, ...]) -> list
             raise ConfigError(f"{path} has no column {name!r}: it has {', '.join(columns)}")
     channels = [k for k, name in enumerate(columns) if name not in targets]
     if not channels:
-        raise ConfigError(f"{path} has no column of values besides {', '.join(targets)}")
+        beside = f" besides {', '.join(targets)}" if targets else ""
+        raise ConfigError(f"{path} has no column of values{beside}: choose the columns with --columns")
     return [*channels, *(list(columns).index(name) for name in targets)]
 
 
 def _read_columns(
-    path: Path, name: str, layout: Layout, targets: tuple[str, ...]
+    path: Path, name: str, layout: Layout, targets: tuple[str, ...], notes: list[str]
 ) -> tuple[tuple[str, ...], dict[str, _Part]]:
     table = of_columns.read_columns(path)
     wanted = [
@@ -191,7 +230,7 @@ def _read_columns(
     own = layout.columns or tuple(c for c in table if c not in taken)
     order = _order(path, own, targets)
     names = tuple(own[k] for k in order)
-    values = np.stack([of_columns.numbers(path, table, c) for c in names], 1)
+    values = np.stack([of_columns.numbers(path, table, c, layout.remedies) for c in names], 1)
     labels = of_columns.texts(table, layout.texts[0]) if layout.texts else []
     streams = of_columns.texts(table, layout.stream_column) if layout.stream_column else [name] * len(values)
     at: dict[str, list[int]] = {}
@@ -202,11 +241,19 @@ def _read_columns(
             check_id(key)
     except BadId as error:
         raise ConfigError(f"{path}: column {layout.stream_column!r}: {error}") from None
+    if t is not None and layout.stream_column is None:
+        _add(notes, note_of_many(path, t[keep], lambda: _texts(table, keep)))
     parts = {
         key: _Part(values[rows], None if t is None else t[rows], [labels[i] for i in rows] if labels else [])
         for key, rows in at.items()
     }
     return names, parts
+
+
+def _texts(table: dict[str, of_columns.Column], keep: npt.NDArray[np.bool_]) -> dict[str, list[str]]:
+    """The first ROWS of the rows that are kept, of every column."""
+    rows = np.flatnonzero(keep)[:ROWS]
+    return {c: of_columns.texts({c: column[rows]}, c) for c, column in table.items()}
 
 
 def _classes(
@@ -224,16 +271,33 @@ def _classes(
     if not counts:
         raise ConfigError(f"no row has a label in column {label!r}: see how its cells are written, or choose another")
     if wanted is None:
+        _check_classes(counts, label)
         return tuple(sorted(counts, key=float) if all(map(is_number, counts)) else sorted(counts))
     for text in wanted:
         if text not in counts:
             raise ConfigError(
-                f"no row has the label {text!r} in column {label!r}: it holds {', '.join(sorted(counts)[:20])}"
+                f"no row has the label {text!r} in column {label!r}: it holds {', '.join(sorted(counts)[:20])}; "
+                "mend --classes"
             )
     others = sum(n for text, n in counts.items() if text not in wanted)
     if others:
         notes.append(f"{others:,} labels are none of {', '.join(wanted)}: those samples count as without a label")
     return tuple(wanted)
+
+
+def _check_classes(counts: dict[str, int], label: str) -> None:
+    """ConfigError for a column of quantities, each of which would be a class of its own."""
+    numbers = all(map(is_number, counts))
+    if len(counts) > MOST_NUMBERS and numbers and not all(float(text).is_integer() for text in counts):
+        raise ConfigError(
+            f"column {label!r} holds {len(counts):,} different numbers, such as {next(iter(counts))}, which look like "
+            f"a quantity and not like classes: learn it as one with --target {label}, or say which count with --classes"
+        )
+    if len(counts) > MAX_WIDTH:
+        raise ConfigError(
+            f"column {label!r} holds {len(counts):,} different labels; a network tells {MAX_WIDTH:,} apart at most: "
+            "say which count with --classes"
+        )
 
 
 def _joined(stream: str, parts: Sequence[_Part], n: int, number: dict[str, int] | None, notes: list[str]) -> Recording:
@@ -254,6 +318,6 @@ def _joined(stream: str, parts: Sequence[_Part], n: int, number: dict[str, int] 
         ahead = t >= np.maximum.accumulate(t)
         if not ahead.all():
             left = int((~ahead).sum())
-            notes.append(f"stream {stream}: {left:,} rows went back in time and were left out, as the engine would")
+            notes.append(f"stream {stream}: left out, as by the engine, {count(left, 'row')} that went back in time")
             t = t[ahead]
     return Recording(stream, values[ahead][:, :n], t, None if target is None else target[ahead])

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from streamrnn.errors import ConfigError, ModelError
+from streamrnn.kernels.clock import DAY, REAL_TIME
 from streamrnn.model import ModelSpec
+from streamrnn.model.weights import MAX_WEIGHT
+from streamrnn.words import count
 
 from .build import spec_of
 from .recording import Recording, check
@@ -19,6 +24,9 @@ from .settings import Settings
 from .split import Split, cut_gaps, long_steps, split
 
 __all__ = ["LEAST", "Ready", "make_ready"]
+
+SHOWN = 12
+"""Names of classes in a message."""
 
 LEAST = {"training": 100, "validation": 20}
 """Samples with something to learn from, or to judge by, below which nothing can be trained."""
@@ -35,6 +43,8 @@ class Ready:
     targets: Scaling | None
     spec: ModelSpec
     notes: list[str]
+    missing: dict[str, Any]
+    """`samples` of the recordings, and of `channels` that lack some how many have no value."""
 
 
 def make_ready(
@@ -47,15 +57,24 @@ def make_ready(
     every = check(recordings)
     if not every:
         raise ConfigError("there is no sample to train on: give recordings that hold some")
+    if settings.chrono and settings.cell not in ("gru", "lstm"):
+        raise ConfigError(
+            f"chrono is {settings.chrono}, which sets gates, and cell {settings.cell!r} has none: use gru"
+        )
     n_in = every[0].x.shape[1]
-    parts = _parts(every, settings, n_in, validation, test)
-    n_targets = _check_targets([*parts.train, *parts.validation, *parts.test], settings, parts.train)
+    validation = None if validation is None else check(validation, n_in)
+    test = None if test is None else check(test, n_in)
+    if not settings.tokens:
+        _check_sizes([*every, *(validation or []), *(test or [])], settings)
+    parts = _parts(every, settings, validation, test)
+    _check_rows(parts, settings)
+    if settings.clock:
+        _check_clock([*parts.train, *parts.validation, *parts.test])
+    n_targets = _check_targets(parts, settings)
     tokens = settings.tokens
     if tokens:
         _check_tokens([*parts.train, *parts.validation, *parts.test], tokens)
     settings = _named(settings, n_in)
-    if not parts.train:
-        raise ConfigError("nothing is left for training: give more recordings")
     inputs = None if tokens else scaling_of(parts.train, settings.features)
     targets = None
     if settings.head == "regress":
@@ -70,28 +89,48 @@ def make_ready(
     for what, series in (("training", train), ("validation", held_out)):
         found = sum(int(s.mask.reshape(len(s), -1).any(1).sum()) for s in series)
         if found < LEAST[what]:
-            wanting = "a sample to forecast" if settings.head == "forecast" else "a label or target"
+            wanting = {"forecast": "a sample to forecast", "classify": "a label", "regress": "a target"}[settings.head]
             raise ConfigError(
                 f"{what} data has {found} samples with {wanting}; at least {LEAST[what]} are needed: give more "
-                f"recordings, or another split (--split, --parts)"
+                "recordings, or another split (--split, --parts)"
             )
     notes = [*_notes(every, settings), *_unseen(parts, settings, n_targets), *_shared(parts)]
-    return Ready(parts, train, held_out, inputs, targets, spec, notes)
+    notes += _days(parts.train) if settings.clock else []
+    missing = _missing([*every, *(validation or []), *(test or [])], settings.features)
+    return Ready(parts, train, held_out, inputs, targets, spec, notes, missing)
+
+
+def _missing(recordings: Sequence[Recording], names: Sequence[str]) -> dict[str, Any]:
+    lacking = sum((np.isnan(r.x).sum(0) for r in recordings if len(r)), np.zeros(len(names), np.int64))
+    channels = {name: n for name, n in zip(names, lacking.tolist(), strict=True) if n}
+    return {"samples": sum(len(r) for r in recordings), "channels": channels}
+
+
+def _check_rows(parts: Split, settings: Settings) -> None:
+    """Too little is said before anything that follows from it, such as a channel that does not vary."""
+    counted = {"training": parts.train, "validation": parts.validation}
+    found = {what: sum(max(r.counted, 0) for r in recordings) for what, recordings in counted.items()}
+    if any(found[what] < LEAST[what] for what in found):
+        nearer = f", or a smaller horizon (--horizon, now {settings.horizon})" if settings.horizon > 1 else ""
+        raise ConfigError(
+            f"training data has {found['training']} samples and validation data {found['validation']}; at least "
+            f"{LEAST['training']} and {LEAST['validation']} are needed: give more recordings, or another split "
+            f"(--split, --parts){nearer}"
+        )
 
 
 def _parts(
     every: list[Recording],
     settings: Settings,
-    n_in: int,
     validation: Sequence[Recording] | None,
     test: Sequence[Recording] | None,
 ) -> Split:
     every = cut_gaps(every, settings.gap)
     if validation is None and test is None:
         return split(every, settings)
-    given_test = cut_gaps(check(test or [], n_in), settings.gap)
+    given_test = cut_gaps(test or [], settings.gap)
     if validation is not None:
-        return Split(every, cut_gaps(check(validation, n_in), settings.gap), given_test, "as given")
+        return Split(every, cut_gaps(validation, settings.gap), given_test, "as given")
     first, second = settings.parts[0], settings.parts[1]
     inner = replace(settings, parts=(first / (first + second), 1 - first / (first + second), 0.0))
     found = split(every, inner)
@@ -102,10 +141,25 @@ def _named(settings: Settings, n_in: int) -> Settings:
     features = settings.features or (("token",) if settings.tokens else tuple(f"x{k}" for k in range(n_in)))
     for name, given in (("features", features), ("units", settings.units)):
         if given and len(given) != n_in:
+            known = f" ({', '.join(features):.100})" if name == "units" else ""
             raise ConfigError(
-                f"{name} has {len(given)} names where the recordings have {n_in} channels: {given!r:.100}"
+                f"{name} are {', '.join(given):.100}: {len(given)} for {n_in} channels{known}; give one a channel"
             )
     return replace(settings, features=features)
+
+
+def _check_clock(recordings: Sequence[Recording]) -> None:
+    for r in recordings:
+        if r.t is None:
+            raise ConfigError(
+                f"stream {r.stream!r} has no times, and clock (--clock) is the time of day: name the column of times "
+                "(--time), or leave it out"
+            )
+        if r.t[0] < REAL_TIME:
+            raise ConfigError(
+                f"stream {r.stream!r} begins at {r.t[0]} ns since 1970; a time before 2000 is a counter and no time of "
+                "day, and the engine shows none: give real times, or leave clock (--clock) out"
+            )
 
 
 def _check_tokens(recordings: Sequence[Recording], tokens: int) -> None:
@@ -118,21 +172,44 @@ def _check_tokens(recordings: Sequence[Recording], tokens: int) -> None:
         wrong = (x < 0) | (x >= tokens) | (x != np.floor(x))
         if wrong.any():
             raise ConfigError(
-                f"stream {r.stream!r} holds {x[wrong][0]:g}, which is no token: those are 0 to {tokens - 1}"
+                f"stream {r.stream!r} holds {x[wrong][0]:g}, which is no token: those are whole numbers from 0 to "
+                f"{tokens - 1}; mend the recording, or raise tokens (--tokens)"
             )
 
 
-def _check_targets(recordings: Sequence[Recording], settings: Settings, train: Sequence[Recording]) -> int:
+LARGEST_TARGET = 1e9
+"""A target's deviation goes into the readout, no weight of which may be more than MAX_WEIGHT."""
+
+
+def _check_sizes(recordings: Sequence[Recording], settings: Settings) -> None:
+    """ConfigError for values beyond what the engine takes and a normaliser holds: before training, and not after."""
+    what = [("channel", "x", settings.features, MAX_WEIGHT)]
+    if settings.head == "regress":
+        what.append(("target", "target", settings.targets, LARGEST_TARGET))
+    for kind, part, names, largest in what:
+        for r in recordings:
+            values = getattr(r, part)
+            large = [] if values is None or values.ndim != 2 else np.argwhere(np.abs(values) > largest).tolist()
+            for i, k in large[:1]:
+                name = names[k] if k < len(names) else f"{part}{k}"
+                raise ConfigError(
+                    f"{kind} {name!r} of stream {r.stream!r} is {values[i, k]:g} at sample {i}; {largest:g} is the "
+                    "most that a model takes: give it in a larger unit, or as missing where it means that"
+                )
+
+
+def _check_targets(parts: Split, settings: Settings) -> int:
     """How many classes, or numbers of a regression, there are."""
     if settings.head == "forecast":
         return 0
+    recordings = [*parts.train, *parts.validation, *parts.test]
     what = "labels (--label)" if settings.head == "classify" else "targets (--target)"
     for r in recordings:
         if r.target is None:
             raise ConfigError(f"stream {r.stream!r} has no {what}, which head {settings.head!r} learns")
     if settings.head == "regress":
         return _width(recordings)
-    return _classes(recordings, settings, train)
+    return _classes(recordings, settings, parts)
 
 
 def _width(recordings: Sequence[Recording]) -> int:
@@ -150,7 +227,27 @@ def _width(recordings: Sequence[Recording]) -> int:
     return int(first.shape[1])
 
 
-def _classes(recordings: Sequence[Recording], settings: Settings, train: Sequence[Recording]) -> int:
+def _counts(recordings: Sequence[Recording], n: int) -> npt.NDArray[np.int64]:
+    """How many labels of each of n classes count."""
+    counts = np.zeros(n, np.int64)
+    for r in recordings:
+        if r.target is not None:
+            label = r.target[r.start : r.stop]
+            counts += np.bincount(label[label >= 0], minlength=n)
+    return counts
+
+
+def _elsewhere(parts: Split) -> str:
+    """How to have what the training data lacks and another part has."""
+    if "by stream" in parts.how:
+        return "split by time (--split time)"
+    if "by time" in parts.how:
+        streams = {r.stream for r in (*parts.train, *parts.validation, *parts.test)}
+        return f"split {'by stream (--split stream), or ' if len(streams) > 2 else ''}into other shares (--parts)"
+    return "move recordings that hold it to the training data"
+
+
+def _classes(recordings: Sequence[Recording], settings: Settings, parts: Split) -> int:
     most = -1
     for r in recordings:
         assert r.target is not None
@@ -163,25 +260,26 @@ def _classes(recordings: Sequence[Recording], settings: Settings, train: Sequenc
             most = max(most, int(r.target.max()))
     n = len(settings.classes) or most + 1
     if most >= n:
-        raise ConfigError(f"a label is {most} where {n} classes have names ({', '.join(settings.classes)})")
-    counts = np.zeros(max(n, 1), np.int64)
-    for r in train:
-        if r.target is not None:
-            label = r.target[r.start : r.stop]
-            counts += np.bincount(label[label >= 0], minlength=len(counts))
-    names = settings.classes or tuple(str(k) for k in range(n))
-    if not counts.sum():
-        raise ConfigError("no sample of the training data has a label: name the column of labels with --label")
-    if (counts > 0).sum() < 2:
         raise ConfigError(
-            f"all {counts.sum():,} labels of the training data are {names[int(counts.argmax())]!r}; a classifier "
-            "needs two classes: give recordings that hold others, or split by time (--split time)"
+            f"a label is {most} where {n} classes have names ({', '.join(settings.classes)}): name all, from 0 on"
+        )
+    counts, every = (_counts(which, max(n, 1)) for which in (parts.train, recordings))
+    names = settings.classes or tuple(str(k) for k in range(n))
+    if not every.sum():
+        raise ConfigError("no sample has a label: name the column of labels with --label")
+    if not counts.sum():
+        raise ConfigError(f"no sample of the training data has a label, though others do: {_elsewhere(parts)}")
+    if (every > 0).sum() < 2:
+        raise ConfigError(
+            f"all {every.sum():,} labels are {names[int(every.argmax())]!r}; a classifier needs two classes: give "
+            "recordings that hold another, or choose another column (--label)"
         )
     absent = [names[k] for k in range(n) if not counts[k]]
     if absent:
+        shown = ", ".join(absent[:SHOWN]) + (f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else "")
         raise ConfigError(
-            f"class {', '.join(absent)} is not in the training data, so it cannot be learned: give more "
-            "recordings, split otherwise (--split), or leave it out of the labels"
+            f"the training data has no label {shown}, so it cannot be learned: {_elsewhere(parts)}, give more "
+            "recordings, or name the others alone (--classes)"
         )
     return n
 
@@ -219,11 +317,23 @@ def _shared(parts: Split) -> list[str]:
     return notes
 
 
+def _days(train: Sequence[Recording]) -> list[str]:
+    """Whether the training data has seen every hour twice."""
+    times = [r.t for r in train if r.t is not None and len(r)]
+    days = (max(int(t[-1]) for t in times) - min(int(t[0]) for t in times)) / DAY
+    if days >= 2:
+        return []
+    return [
+        f"training data covers {24 * days:.0f} hours: a network that sees the time of day (--clock) learns from it "
+        "which days these were, and not what a day is like; give several days, or leave it out"
+    ]
+
+
 def _notes(every: Sequence[Recording], settings: Settings) -> list[str]:
     gaps, usual = long_steps(every)
     if gaps and settings.gap is None:
         return [
-            f"{gaps:,} steps in time are more than ten usual ones ({usual:g} s): the state runs on across them, as in "
-            f"the engine; --gap {20 * usual:g} would start anew there"
+            f"{count(gaps, 'step')} in time of more than ten usual ones ({usual:g} s): the state runs on across them, "
+            f"as in the engine; --gap {20 * usual:g} would start anew there"
         ]
     return []

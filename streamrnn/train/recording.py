@@ -45,15 +45,24 @@ class Recording:
         return (len(self.x) if self.stop is None else self.stop) - self.start
 
     def part(self, begin: int, end: int) -> Recording:
-        """The samples begin..end, all of which count."""
+        """The samples begin..end; of those, what counted counts."""
+        begin, end, _ = slice(begin, end).indices(len(self))
+        stop = len(self) if self.stop is None else self.stop
+        first = min(max(self.start, begin), end)
         return replace(
             self,
             x=self.x[begin:end],
             t=None if self.t is None else self.t[begin:end],
             target=None if self.target is None else self.target[begin:end],
-            start=0,
-            stop=None,
+            start=first - begin,
+            stop=None if stop >= end else max(stop, first) - begin,
         )
+
+    def counting(self, start: int, stop: int) -> Recording:
+        """The same samples, of which those counted count that are within start..stop."""
+        own = len(self) if self.stop is None else self.stop
+        first = max(self.start, start)
+        return replace(self, start=first, stop=max(min(own, stop), first))
 
 
 def _array(name: str, stream: str, value: Any, kinds: str) -> npt.NDArray[Any]:
@@ -95,6 +104,12 @@ def _checked(recording: Recording, n_in: int | None) -> Recording:
         target = target.astype(np.int64) if target.dtype.kind in "iub" else np.asarray(target, np.float32)
         if len(target) != len(x):
             raise ConfigError(f"target of stream {stream!r} has {len(target)} rows for {len(x)} samples")
+    start, stop = recording.start, len(x) if recording.stop is None else recording.stop
+    if not 0 <= start <= stop <= len(x):
+        raise ConfigError(
+            f"start and stop of stream {stream!r} are {start} and {recording.stop} for {len(x)} samples: those that "
+            "count are from start on and before stop"
+        )
     return replace(recording, x=x, t=t, target=target)
 
 

@@ -15,22 +15,27 @@ from streamrnn.model import Model
 
 from .build import model_of
 from .calibrate import Rate, allowance, calibrate, parse_rate, usual_surprise
-from .checkpoint import Checkpoint, fingerprint, read_checkpoint, write_checkpoint
-from .curves import to_tensorboard, write_curves
+from .checkpoint import NAME, Checkpoint, fingerprint, read_checkpoint, write_checkpoint
+from .curves import tensorboard, to_tensorboard, write_curves
 from .files import put_text
-from .fit import Fitted
+from .fit import Fitted, Interrupted
 from .losses import Loss
 from .measures import measure
 from .network import Network
 from .parity import compare
 from .ready import Ready, make_ready
 from .recording import Recording
+from .remarks import remarks
 from .scaling import roundings_of, steps_of
 from .settings import Settings
 from .start import initialise
 from .trainer import Progress, Trainer
+from .unbroken import unbroken
 
-__all__ = ["device_of", "run"]
+__all__ = ["STOPPING", "device_of", "run"]
+
+STOPPING = "stopping... the best so far is being measured and written; Ctrl-C again leaves it in the checkpoint"
+"""What a progress callback is told after Ctrl-C."""
 
 _OWN = ("features", "units", "classes", "targets", "detector")
 """Settings that stand elsewhere in a model file."""
@@ -64,23 +69,30 @@ def run(
     if rate is not None:
         allowance(rate, ready.split.validation)  # now, and not after hours
     folder = work or (None if out is None else out.with_suffix(".train"))
+    if folder is not None:
+        ready.notes.extend(tensorboard()[1])
     data = fingerprint([*ready.train, *ready.validation])
     if resume and folder is None:
         raise ConfigError("resume goes on from a folder: name it with work (--work), or the model with out")
     before = read_checkpoint(folder, settings, data) if resume and folder is not None else None
     threads = torch.get_num_threads()
     generator = torch.random.get_rng_state()
+    trainers: list[Trainer] = []
     try:
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        trainers, interrupted = _train(ready, settings, device, progress, folder, data, before)
+        interrupted = _train(trainers, ready, settings, device, progress, folder, data, before)
         return _finish(ready, settings, trainers, interrupted, rate, out, folder)
+    except KeyboardInterrupt:
+        kept = folder is not None and (before is not None or any(t.history for t in trainers))
+        raise Interrupted(folder / NAME if folder is not None and kept else None) from None
     finally:
         torch.set_num_threads(threads)
         torch.random.set_rng_state(generator)  # the caller's own
 
 
 def _train(
+    trainers: list[Trainer],
     ready: Ready,
     settings: Settings,
     device: Any,
@@ -88,9 +100,8 @@ def _train(
     folder: Path | None,
     data: str,
     before: Checkpoint | None,
-) -> tuple[list[Trainer], bool]:
-    """(a trainer for each seed, whether Ctrl-C came). Where no epoch has ended the KeyboardInterrupt passes."""
-    trainers: list[Trainer] = []
+) -> bool:
+    """Add a trainer for each seed to `trainers`; whether Ctrl-C came. KeyboardInterrupt passes where no epoch ended."""
     try:
         for k in range(settings.seeds):
             trainer = _trainer(ready, settings, settings.seed + k, device)
@@ -102,17 +113,19 @@ def _train(
     except KeyboardInterrupt:
         if not any(t.history for t in trainers):
             raise
-        return trainers, True
-    return trainers, False
+        trainers[-1].say(STOPPING, progress)
+        return True
+    return False
 
 
 def _after_epoch(settings: Settings, trainers: Sequence[Trainer], folder: Path | None, data: str) -> None:
     if folder is None:
         return
-    folder.mkdir(parents=True, exist_ok=True)  # only now: what is refused, or broken off before, leaves nothing behind
-    write_checkpoint(folder, settings, data, trainers)
-    write_curves(folder, [r for t in trainers for r in t.history], settings.loss)
-    to_tensorboard(folder, trainers[-1].history, len(trainers[-1].history) - 1)
+    with unbroken():
+        folder.mkdir(parents=True, exist_ok=True)  # only now: what is refused, or broken off, leaves nothing behind
+        write_checkpoint(folder, settings, data, trainers)
+        write_curves(folder, [r for t in trainers for r in t.history], settings.loss)
+        to_tensorboard(folder, trainers[-1].history, len(trainers[-1].history) - 1)
 
 
 def _trainer(ready: Ready, settings: Settings, seed: int, device: Any) -> Trainer:
@@ -172,6 +185,7 @@ def _finish(
     report: dict[str, Any] = {
         "model": None if out is None else str(out),
         "split": ready.split.how,
+        "missing": ready.missing,
         "seed": chosen.seed,
         "epoch": chosen.best.epoch,
         "interrupted": interrupted,
@@ -184,10 +198,10 @@ def _finish(
         provenance["false_alarms"] = report["false_alarms"]
     report["validation"] = measure(model, ready.split.validation)
     report["test"] = measure(model, ready.split.test)
-    report["notes"] = [*ready.notes, *_notes(chosen)]
     provenance |= {"validation": report["validation"], "test": report["test"]}
     model = Model(model.spec.with_provenance(**provenance), model.arrays)
     history = [r for t in trainers for r in t.history]
+    report["notes"] = [*ready.notes, *remarks(report, settings, history)]
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         write_curves(folder, history, settings.loss)
@@ -218,12 +232,3 @@ def _spread(trainers: Sequence[Trainer]) -> dict[str, Any]:
     if len(losses) < 2:
         return {}
     return {"validation_loss_mean": float(losses.mean()), "validation_loss_sd": float(losses.std(ddof=1))}
-
-
-def _notes(chosen: Trainer) -> list[str]:
-    if chosen.best.epoch == 0:
-        return [
-            "no epoch was better on validation data than what training started from: try a smaller rate (--rate), more "
-            "data, or another horizon"
-        ]
-    return []

@@ -45,9 +45,10 @@ def scaling_of(recordings: Sequence[Recording], names: Sequence[str], what: str 
     rows = [r.x if what == "channel" else r.target for r in recordings]
     n, mean, var, low, high = _moments([r for r in rows if r is not None])
     remedy = "leave it out (--columns)" if what == "channel" else "there is nothing to learn (--target)"
+    split = ", or split otherwise (--split, --parts)"
     for k, name in enumerate(names):
         if n[k] == 0:
-            raise ConfigError(f"{what} {name!r} has no value in the training data: {remedy}")
+            raise ConfigError(f"{what} {name!r} has no value in the training data: {remedy}{split}")
         if not high[k] > low[k]:
             raise ConfigError(
                 f"{what} {name!r} is {low[k]:g} in all {int(n[k]):,} samples of the training data: it must vary; "

@@ -8,28 +8,48 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from streamrnn.kernels.clock import DAY
 from streamrnn.model import ModelSpec
 
 from .recording import Array, Recording, held
 from .scaling import Scaling
 
-__all__ = ["Series", "series_of"]
+__all__ = ["Series", "day_phases", "series_of"]
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
     """`x` float32 (T, n), a missing channel held at its last value, at first at the mean; `use` bool (T, n), where the
     engine puts the forecast in its place, or None where nowhere; `goal` (T, k) float32 in normalised units, or int64
-    (T,); `mask` bool of the goal's shape: where it counts.
+    (T,); `mask` bool of the goal's shape: where it counts. `clock` float32 (T, 2) is the time of day, or None where the
+    network does not see it.
     """
 
     x: Array
     use: npt.NDArray[np.bool_] | None
     goal: npt.NDArray[np.float32] | npt.NDArray[np.int64]
     mask: npt.NDArray[np.bool_]
+    clock: Array | None = None
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def beginning(self, n: int) -> Series:
+        """Its first n samples."""
+        use = None if self.use is None else self.use[:n]
+        clock = None if self.clock is None else self.clock[:n]
+        return Series(self.x[:n], use, self.goal[:n], self.mask[:n], clock)
+
+
+def day_phases(t: npt.NDArray[np.int64]) -> Array:
+    """float32 (T, 2): sine and cosine of the time of day (UTC) at t (T,), ns since the epoch, as the engine has them
+    (kernels.clock, to 1e-7).
+
+    >>> day_phases(20_000 * DAY + np.array([0, DAY // 4])).round(6).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    angle = 2 * np.pi * ((t % DAY) / DAY)
+    return np.stack([np.sin(angle), np.cos(angle)], 1).astype(np.float32)
 
 
 def _counts(recording: Recording) -> npt.NDArray[np.bool_]:
@@ -74,4 +94,8 @@ def _series(recording: Recording, spec: ModelSpec, inputs: Scaling | None, targe
         assert targets is not None and recording.target is not None
         mask = ~np.isnan(recording.target) & counts[:, None]
         goal = np.where(mask, targets.apply(recording.target), np.float32(0)).astype(np.float32)
-    return Series(filled, use, goal, mask)
+    clock = None
+    if spec.clock:
+        assert recording.t is not None
+        clock = day_phases(recording.t)
+    return Series(filled, use, goal, mask, clock)

@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from streamrnn.errors import ConfigError, ModelError
 from streamrnn.model.checks import choice, integer, integers, is_list, names, real, reals
+from streamrnn.model.model import check_detector
 from streamrnn.model.spec import HEADS
 
-__all__ = ["CELLS", "LOSSES", "Settings"]
+__all__ = ["CELLS", "LOSSES", "Settings", "plain"]
 
 CELLS: Final = ("gru", "lstm", "elman", "rnn_relu")
 
@@ -154,6 +155,9 @@ class Settings:
     """Recurrent matrices: orthogonal, which neither shrinks nor grows a gradient, or PyTorch's uniform."""
     chrono: int = 0
     """Above 0: gates start with memories of up to so many samples (chrono initialisation)."""
+    clock: bool = False
+    """Two more inputs: sine and cosine of the time of day (UTC), for what has a daily course. Recordings need real
+    times, and more than a day."""
     persist: bool = True
     """Forecasts start as the last value, which training then improves on."""
     changes: tuple[int, ...] = ()
@@ -189,6 +193,7 @@ class Settings:
             for name in ("features", "units", "classes", "targets"):
                 put(self, name, names(name, getattr(self, name)))
             put(self, "detector", reals("detector", self.detector))
+            check_detector(self.detector, self.tokens > 0)
             if self.split_gap is not None:
                 put(self, "split_gap", integer("split_gap", self.split_gap, 0))
             if self.gap is not None:
@@ -208,14 +213,39 @@ class Settings:
                 f"horizon is {self.horizon} with head {self.head!r}; only a forecast has one: shift the labels instead"
             )
         if not is_list(self.parts) or len(self.parts) != 3:
-            raise ConfigError(f"parts is {self.parts!r:.60}; it must be three shares: training, validation, test")
+            raise ConfigError(f"parts is {plain(self.parts)}; it must be three shares: training, validation, test")
         put(self, "parts", tuple(real("parts", part, 0.0, 1.0) for part in self.parts))
         if not math.isclose(sum(self.parts), 1.0, abs_tol=1e-6) or min(self.parts[:2]) <= 0:
-            raise ConfigError(f"parts is {self.parts!r}; the shares must add up to 1, the first two above 0")
+            raise ConfigError(f"parts is {plain(self.parts)}; the shares must add up to 1, the first two above 0")
+        if not is_list(self.quantiles):
+            raise ConfigError(f"quantiles is {plain(self.quantiles)}; it must be two numbers, a low and a high one")
         put(self, "quantiles", tuple(self.quantiles))
+        self._check_of_use()
         self._check_changes()
+        if self.false_alarms is not None and "threshold" in self.detector:
+            raise ConfigError(
+                f"false_alarms {self.false_alarms!r:.40} is what the detector's threshold is calibrated for, and "
+                f"{self.detector['threshold']:g} was given too: leave out --false-alarms, or --detector threshold"
+            )
+        if self.clock and self.tokens:
+            raise ConfigError("clock adds two inputs to channels, and a token is looked up by itself: leave one out")
         if self.chrono == 1:
             raise ConfigError("chrono is 1; it must be 0 (off) or the longest memory in samples, 2 or more")
+
+    def _check_of_use(self) -> None:
+        """A setting that would change nothing is a mistake."""
+        usual = {f.name: f.default for f in fields(self)}
+        for name, of_use, where in (
+            ("quantiles", self.loss == "quantile", "loss 'quantile'"),
+            ("huber", self.loss == "huber", "loss 'huber'"),
+            ("class_weights", self.head == "classify", "head 'classify'"),
+            ("embedding", self.tokens > 0, "tokens"),
+            ("classes", self.head == "classify", "head 'classify'"),
+            ("targets", self.head == "regress", "head 'regress'"),
+        ):
+            value = getattr(self, name)
+            if value != usual[name] and not of_use:
+                raise ConfigError(f"{name} is {plain(value)}, which is of use with {where} alone: leave it out")
 
     def _check_changes(self) -> None:
         spans = tuple(integer("changes", span, 2, 1 << 20) for span in self.changes)
@@ -224,9 +254,11 @@ class Settings:
             return
         if self.head != "forecast" or self.tokens or not self.persist:
             raise ConfigError(
-                f"changes is {spans!r}, which is for forecasts of channels that start as the last value: use head "
+                f"changes is {plain(spans)}, which is for forecasts of channels that start as the last value: use head "
                 "'forecast', no tokens, and persist"
             )
+        if self.clock:
+            raise ConfigError("changes shows a network distances of channels and nothing else: leave clock out")
         if self.cell == "rnn_relu" or self.layer_norm:
             raise ConfigError(
                 "changes needs cells that can hand on small numbers: gru, lstm or elman, without layer_norm"
@@ -250,7 +282,17 @@ class Settings:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a report or a checkpoint."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {
-            k: dict(v) if isinstance(v, Mapping) else list(v) if isinstance(v, tuple) else v for k, v in plain.items()
+            k: dict(v) if isinstance(v, Mapping) else list(v) if isinstance(v, tuple) else v for k, v in values.items()
         }
+
+
+def plain(value: Any) -> str:
+    """A value as it would be given on the command line.
+
+    >>> plain((0.5, 0.5)), plain("none")
+    ('0.5,0.5', 'none')
+    """
+    whole = ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value) if is_list(value) else str(value)
+    return f"{whole:.60}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -71,8 +71,8 @@ def _by_stream(recordings: Sequence[Recording], names: list[str], settings: Sett
     wanted = 3 if settings.parts[2] > 0 else 2
     if n < wanted:
         raise ConfigError(
-            f"{n} streams cannot be split by stream into {wanted} parts: give more recordings, or split by time "
-            "(--split time)"
+            f"{n} stream{'' if n == 1 else 's'} cannot be split by stream into {wanted} parts: give more recordings, "
+            "or split by time (--split time)"
         )
     # Not by the training's seed: several seeds must be judged on the same data.
     order = np.random.Generator(np.random.PCG64(20)).permutation(n)
@@ -116,7 +116,7 @@ def _by_time(recordings: Sequence[Recording], settings: Settings) -> Split:
             stop = end - gap if end < len(recording) else end
             if stop > begin:
                 whole = recording.part(begin - lead, end)
-                parts[k].append(replace(whole, start=lead, stop=stop - begin + lead))
+                parts[k].append(whole.counting(lead, stop - begin + lead))
     timed = all(r.t is not None for r in recordings)
     return Split(
         parts[0],

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from streamrnn.errors import ConfigError
+from streamrnn.words import count
 
 from .batches import MOST, Batch, plan, whole_batches
 from .losses import Loss
@@ -61,7 +62,7 @@ def mean_loss(network: Network, loss: Loss, series: Sequence[Series], device: An
         for batch in whole_batches(series, MOST):
             state = network.begin(len(batch))
             for chunk in batch.chunks(EVALUATION_CHUNK, device, network.spec.horizon):
-                raw, state = network(chunk.x, chunk.use, chunk.gaps, state)
+                raw, state = network(chunk.x, chunk.use, chunk.gaps, state, chunk.clock)
                 s, n = loss(raw, chunk.goal, chunk.mask)
                 total, count = total + float(s), count + float(n)
     return total / count if count else math.nan
@@ -102,6 +103,11 @@ class Trainer:
         while not self.ended:
             self._one_epoch(progress)
             after_epoch()
+
+    def say(self, note: str, progress: Callable[[Progress], None]) -> None:
+        """Pass a note on, outside of an epoch."""
+        self.notes.append(note)
+        self._tell(progress, self.epoch, self.epoch / self.settings.epochs, math.nan)
 
     def reconsider(self) -> None:
         """Whether it has ended by its present settings, which may be others than those it was restored from."""
@@ -156,7 +162,7 @@ class Trainer:
         state = self.network.begin(len(batch))
         total, count = 0.0, 0.0
         for chunk in batch.chunks(self.settings.chunk, self.device, self.network.spec.horizon):
-            raw, state = self.network(chunk.x, chunk.use, chunk.gaps, state)
+            raw, state = self.network(chunk.x, chunk.use, chunk.gaps, state, chunk.clock)
             state = state.detach()
             loss, n = self.loss(raw, chunk.goal, chunk.mask)
             if not float(n):
@@ -185,17 +191,18 @@ class Trainer:
     def _end(self) -> None:
         s = self.settings
         if self.epoch >= s.epochs:
-            self.ended = f"all {s.epochs} epochs"
+            self.ended = f"all of {count(s.epochs, 'epoch')}"
         elif s.patience and self.waited >= s.patience:
-            self.ended = f"no better for {s.patience} epochs"
+            self.ended = f"no better for {count(s.patience, 'epoch')}"
 
     def _give_up(self) -> None:
         if self.best.epoch > 0:
-            self.ended = f"went back {self.steps.back} times"
+            self.ended = f"went back {count(self.steps.back, 'time')}"
             return
         raise ConfigError(
-            f"training went back to its last good weights {self.steps.back} times and got nowhere ({self.notes[-1]}): "
-            f"use a smaller rate (--rate, now {self.settings.rate:g}) or clip (--clip, now {self.settings.clip:g})"
+            f"training went back to its last good weights {count(self.steps.back, 'time')} and got nowhere "
+            f"({self.notes[-1]}): use a smaller rate (--rate, now {self.settings.rate:g}) or clip (--clip, now "
+            f"{self.settings.clip:g})"
         )
 
     def _tell(

@@ -7,7 +7,7 @@ from typing import Final
 
 from streamrnn.errors import ConfigError, ModelError
 
-__all__ = ["BUILTINS", "builtin_path", "model_path"]
+__all__ = ["BUILTINS", "builtin_path", "card_path", "model_path"]
 
 BUILTINS: Final = ("text", "vitals")
 """Their names, in order."""
@@ -22,6 +22,15 @@ def builtin_path(name: str) -> Path:
     if name not in BUILTINS:
         raise ModelError(f"there is no built-in model {name!r:.60}; there are {', '.join(BUILTINS)}")
     return Path(__file__).with_name(f"{name}.safetensors")
+
+
+def card_path(name: str) -> Path | None:
+    """The file beside a built-in model that says what it is for and what it cannot do; None for any other model.
+
+    >>> card_path("vitals").name
+    'vitals.md'
+    """
+    return builtin_path(name).with_suffix(".md") if name in BUILTINS else None
 
 
 def model_path(name: str) -> Path:

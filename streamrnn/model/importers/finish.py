@@ -12,6 +12,7 @@ from streamrnn.errors import ModelError, SourceError
 
 from ..model import Model
 from ..spec import QUANTILES
+from ..weights import MAX_WEIGHT
 from .parity import compare
 from .parts import Source, assemble
 
@@ -98,6 +99,10 @@ def _described(raw: Model, metadata: Metadata, provenance: Mapping[str, Any]) ->
         for name, values in (("mean", metadata.mean), ("scale", metadata.scale)):
             if len(values) != spec.n_in:
                 raise SourceError(f"{name} has {len(values)} values; the model has {spec.n_in} channels")
+            for k, value in enumerate(values):
+                if not abs(value) <= MAX_WEIGHT or (name == "scale" and not value > 0):
+                    span = f"{'above 0' if name == 'scale' else 'finite'} and at most {MAX_WEIGHT:g} in size"
+                    raise SourceError(f"{name} (--{name}) is {value:g} for channel {k}; it must be {span}")
             arrays[f"normaliser.{name}"] = np.array(values, np.float32)
     try:
         described = replace(

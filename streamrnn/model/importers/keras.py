@@ -15,7 +15,7 @@ from streamrnn.errors import SourceError
 from ..layers import EmbeddingSpec
 from .keras_config import NOTHING, Layer, layers_of, parts_of
 from .keras_file import read_layers
-from .needs import file_facts, installed, need
+from .needs import file_facts, installed, need, reason
 from .parts import Array, Source, floats
 
 __all__ = ["SUFFIXES", "read"]
@@ -93,7 +93,7 @@ def read(source: object, *, config: str | os.PathLike[str] | None = None) -> Sou
         facts = {"made_by": "Model.from_keras", "format": "Keras model", "source": type(source).__name__}
         layers = _of_model(source)
     else:
-        raise SourceError(f"a {type(source).__name__} is no Keras model or file")
+        raise SourceError(f"an object of type {type(source).__name__} is no Keras model or file")
     parts, normaliser = parts_of(layers)
     made = Source(parts, facts)
     if normaliser is not None:
@@ -157,4 +157,4 @@ def _add_reference(made: Source, source: Any) -> None:
     except SourceError:
         raise
     except Exception as error:  # Keras and its backends each raise their own
-        made.why_not = f"Keras cannot run it ({' '.join(str(error).split())[:160]})"
+        made.why_not = f"Keras cannot run it ({reason(error)})"

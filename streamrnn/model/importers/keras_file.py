@@ -16,7 +16,7 @@ from typing import Any
 from streamrnn.errors import SourceError
 
 from .keras_config import Layer, layers_of
-from .needs import need
+from .needs import need, reason
 from .parts import Array, each, floats
 
 __all__ = ["read_layers"]
@@ -42,8 +42,8 @@ def read_layers(path: Path, config: Path | None) -> list[Layer]:
     except SourceError:
         raise
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, RecursionError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise SourceError(f"{path} is no Keras file, or it is damaged ({type(error).__name__}: {reason})") from None
+        said = f"{type(error).__name__}: {reason(error)}"
+        raise SourceError(f"{path} is no Keras file, or it is damaged ({said}): save the model again") from None
 
 
 def _part(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
@@ -61,8 +61,10 @@ def _config(path: Path, config: Path | None) -> Any:
         )
     try:
         return json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise SourceError(f"{config} is not the JSON of a Keras model: {error}") from None
+    except OSError as error:
+        raise SourceError(f"cannot read {config}: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{config} is not the JSON of a Keras model: {reason(error)}") from None
 
 
 def _snake(name: str) -> str:

@@ -10,11 +10,11 @@ import numpy as np
 
 from streamrnn.errors import SourceError
 
-from .needs import file_facts, installed, need
+from .needs import file_facts, installed, need, reason
 from .onnx_run import OnnxReference
 from .onnx_values import Const, Deferred, Evaluator, Given, Live, State
 from .onnx_walk import Walk, WrongAxisError
-from .parts import Source, each
+from .parts import Source, each, finite
 
 __all__ = ["SUFFIXES", "read"]
 
@@ -37,8 +37,8 @@ def read(path: str | os.PathLike[str], *, output: str | None = None) -> Source:
     except SourceError:
         raise
     except Exception as error:  # protobuf, onnx and the system each raise their own
-        reason = " ".join(str(error).split())[:200]
-        raise SourceError(f"{path} is no ONNX file, or it is damaged ({type(error).__name__}: {reason})") from None
+        said = f"{type(error).__name__}: {reason(error)}"
+        raise SourceError(f"{path} is no ONNX file, or it is damaged ({said}): export it again") from None
     graph = _Graph(onnx, model, output)
     walk, axis, y = graph.walked()
     provenance = {
@@ -79,6 +79,10 @@ class _Graph:
             raise SourceError("the graph has no input")
         read = {name for node in self._nodes for name in node.input}
         self._inputs = [i for i in inputs if i.name in read]
+        for name in sorted(read & set(self._initial)):
+            array = onnx.numpy_helper.to_array(self._initial[name])
+            if array.dtype.kind == "f":
+                finite(name, array)
         if output is None:
             loose = [name for name in self._initial if name not in read and name not in self._outputs]
             if loose:
@@ -215,7 +219,7 @@ class _Graph:
                 n_out=y.features,
             )
         except Exception as error:  # ONNX Runtime has no public base of its errors
-            source.why_not = f"ONNX Runtime cannot run the file ({' '.join(str(error).split())[:160]})"
+            source.why_not = f"ONNX Runtime cannot run the file ({reason(error)})"
 
 
 def _holds(value: object, wanted: list[int]) -> bool:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from streamrnn.errors import SourceError
 
+from .needs import reason
 from .parts import Array, Part, dense, norm
 
 __all__ = ["Const", "Deferred", "Evaluator", "Given", "Live", "State", "Value", "identify"]
@@ -108,8 +109,7 @@ class Evaluator:
 
             found = ReferenceEvaluator(model).run(outputs, named)
         except Exception as error:  # the reference raises anything for a node that cannot be
-            reason = " ".join(str(error).split())[:160]
-            raise SourceError(f"node {node.name!r} ({node.op_type}) cannot be carried out: {reason}") from None
+            raise SourceError(f"node {node.name!r} ({node.op_type}) cannot be carried out: {reason(error)}") from None
         return [np.asarray(value) for value in found]
 
 

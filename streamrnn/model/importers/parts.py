@@ -14,6 +14,7 @@ from streamrnn.errors import SourceError
 
 from ..layers import ActivationSpec, AnyLayer, DenseSpec, EmbeddingSpec, LayerSpec, NormSpec
 from ..spec import ModelSpec
+from ..weights import MAX_WEIGHT
 
 __all__ = [
     "Array",
@@ -26,6 +27,7 @@ __all__ = [
     "dense",
     "each",
     "embedding",
+    "finite",
     "floats",
     "norm",
     "recurrent",
@@ -78,8 +80,19 @@ def floats(name: str, value: npt.ArrayLike) -> Array:
     array = np.asarray(value)
     if array.dtype.kind != "f":
         raise SourceError(f"tensor {name!r} has dtype {array.dtype}; only real numbers are read: convert it to float32")
-    with np.errstate(over="ignore"):
-        return np.ascontiguousarray(array, np.float32)
+    finite(name, array)
+    return np.ascontiguousarray(array, np.float32)
+
+
+def finite(name: str, array: npt.NDArray[Any]) -> None:
+    """SourceError, under the tensor's name in the source, for a number that no model may hold."""
+    wrong = ~(np.abs(array.astype(np.float64)) <= MAX_WEIGHT)
+    if wrong.any():
+        where = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise SourceError(
+            f"tensor {name!r} of shape {array.shape} holds {array[where]:g} at {list(where)}; every value must be "
+            f"finite and at most {MAX_WEIGHT:g} in size: its training went wrong; bring the network as it was before"
+        )
 
 
 def recurrent(
@@ -110,7 +123,9 @@ def recurrent(
         wanted["W_hr"] = (W_hr, (width, H))
     for part, (array, shape) in wanted.items():
         if array.shape != shape:
-            raise SourceError(f"{name}: {part} has shape {array.shape}; an {cell} of {H} units needs {shape}")
+            raise SourceError(
+                f"{name}: {part} has shape {array.shape}; with cell {cell!r} of {H} units it needs {shape}"
+            )
     layer = LayerSpec(cell, W_ih.shape[1], H, 0 if W_hr is None else width, clip, tuple(activations))
     arrays = {"weight_ih": W_ih, "weight_hh": W_hh, "bias_ih": b_ih, "bias_hh": b_hh}
     return Part(layer, arrays | ({} if W_hr is None else {"weight_hr": W_hr}), name)
@@ -174,8 +189,9 @@ def assemble(source: Source) -> tuple[ModelSpec, dict[str, Array]]:
     """
     parts = _merged(source.parts)
     if not any(isinstance(p.layer, LayerSpec) for p in parts):
-        found = ", ".join(p.name for p in parts) or "nothing"
-        raise SourceError(f"no recurrent layer was found, only {found}; there is nothing to keep a state for")
+        found = ", ".join(p.name for p in parts)
+        only = f", only {found}" if found else ""
+        raise SourceError(f"no recurrent layer was found{only}; there is nothing to keep a state for")
     for part in parts[1:]:
         if isinstance(part.layer, EmbeddingSpec):
             raise SourceError(f"{part.name} is an embedding behind {parts[0].name}; only the first layer can be one")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load as load_safetensors
 
 from streamrnn.errors import SourceError
 
+from ..file import KEY
 from ..layers import EmbeddingSpec
-from .needs import file_facts, installed, need
+from .needs import file_facts, installed, need, reason
 from .order import Block, arrange
 from .parts import Array, Part, Source, activation, dense, each, embedding, floats, norm, recurrent
 from .torch_names import blocks_of_state
@@ -57,33 +60,54 @@ def read(source: object, *, order: Sequence[str] | None = None, nonlinearity: st
         return _from_state(source, facts, registered=True, order=order, nonlinearity=nonlinearity)
     if hasattr(source, "named_modules") and hasattr(source, "state_dict"):
         return _from_module(source, order)
-    raise SourceError(f"a {type(source).__name__} is no torch.nn.Module, state dict or file")
+    raise SourceError(f"an object of type {type(source).__name__} is no torch.nn.Module, state dict or file")
 
 
 def _load(path: Path) -> tuple[Mapping[str, Any], bool]:
     """(tensors by name, whether their order is that of registration) of a file."""
     if path.suffix == ".safetensors":
         try:
+            with safe_open(path, "numpy") as file:
+                ours = KEY in (file.metadata() or {})
+            if ours:
+                raise SourceError(f"{path} is a model of streamrnn already: use it as it is")
             return load_safetensors(path.read_bytes()), False
+        except SourceError:
+            raise
         except (SafetensorError, ValueError, TypeError, KeyError) as error:
             raise SourceError(f"{path} is no safetensors file, or it is damaged: {error}") from None
     torch = need("torch", f"reading {path.name}")
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what it then refuses
+            held = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle, torch and the system each raise their own
-        reason = " ".join(str(error).split())[:160]
-        raise SourceError(
-            f"{path} is damaged, or holds Python objects besides tensors, which are never loaded because they can run "
-            f"code: save the network's state_dict() alone, or as safetensors ({type(error).__name__}: {reason})"
-        ) from None
+        raise SourceError(_why_not_loaded(path, error)) from None
     while isinstance(held, Mapping) and not any(hasattr(v, "shape") for v in held.values()):
         inner = next((held[key] for key in _WRAPPED if isinstance(held.get(key), Mapping)), None)
         if inner is None:
             break
         held = inner
     if not isinstance(held, Mapping):
-        raise SourceError(f"{path} holds a {type(held).__name__}, not a state dict")
+        raise SourceError(f"{path} holds a {type(held).__name__}, not a state dict: save the network's state_dict()")
     return held, True
+
+
+def _why_not_loaded(path: Path, error: Exception) -> str:
+    """PyTorch's own words propose to load the file as code: what they say of the cause, without the advice."""
+    said = reason(error, 10_000)
+    asked = re.search(r"GLOBAL (\S+)", said)
+    if asked is not None:
+        return (
+            f"{path} holds Python objects besides tensors ({asked[1]}), which are never loaded because they can run "
+            "code: save the network's state_dict() alone, or as safetensors"
+        )
+    cause = re.split(r" (?:Please|Check|This is an) ", said.rpartition("WeightsUnpickler error: ")[2])[0]
+    kind = type(error).__name__ + (f": {reason(ValueError(cause))}" if cause else "")
+    return (
+        f"{path} is damaged, or holds Python objects besides tensors, which are never loaded because they can run "
+        f"code: save the network's state_dict() alone, or as safetensors ({kind})"
+    )
 
 
 def _array(name: str, value: Any) -> Array:
@@ -91,9 +115,14 @@ def _array(name: str, value: Any) -> Array:
     if hasattr(value, "detach"):
         if value.is_quantized or not value.is_floating_point():
             raise SourceError(f"tensor {name!r} is {value.dtype}; only real numbers are read, no quantised ones")
-        value = value.detach().to("cpu").float().numpy()
+        value = value.detach().to("cpu")
+        # NumPy knows no others, and a double is judged before it is rounded.
+        value = (value if str(value.dtype) in ("torch.float32", "torch.float64") else value.float()).numpy()
     if not hasattr(value, "shape"):
-        raise SourceError(f"{name!r} is a {type(value).__name__}, not a tensor; give the network's state_dict() alone")
+        raise SourceError(
+            f"{name!r} holds a value of type {type(value).__name__}, not a tensor; give the network's state_dict() "
+            "alone"
+        )
     return floats(name, value)
 
 
@@ -148,8 +177,9 @@ def _from_module(module: Any, order: Sequence[str] | None) -> Source:
     except SourceError:
         raise
     except Exception as error:  # the module is anyone's
-        reason = " ".join(str(error).split())[:160]
-        source.notes.append(f"the module was not called ({reason}); its layers were compared one after the other")
+        source.notes.append(
+            f"the module was not called ({reason(error)}); its layers were compared one after the other"
+        )
         _add_chain(source)
     return source
 
