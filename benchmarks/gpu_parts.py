@@ -97,11 +97,10 @@ def _step(case: Case, batch: int, stream: Any, warm: int) -> Callable[[], object
     engine, handles, X = warmed(case.model(seed=1), batch, 1, warm, "cuda")
     engine.step_many(handles, X[0])
     gpu = engine._device
-    kernel = engine_device._kernel()
+    lane, rows = gpu._last, class_of(batch)
     blocks = min(gpu._blocks, -(-batch // product.TILE))
-    base = gpu._last.base // 8
 
     def launch(keep: Any = engine) -> None:
-        kernel[blocks, product.THREADS, stream](*gpu._arguments, base)
+        gpu._kernel[blocks, product.THREADS, stream](*gpu._arguments, lane.base, rows, batch, gpu._ticket)
 
     return launch

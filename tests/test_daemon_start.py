@@ -110,7 +110,7 @@ NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "NUMBA_ENABLE_CUDASIM": "0"}
 def test_a_gpu_that_cannot_be_had_is_one_line(tmp_path):
     ends = [f"--{role}=ipc://{tmp_path}/{role}" for role in ("ingest", "outputs", "control")]
     done = run_serve(*ends, "--device=cuda", "--n-in=1", env=NO_GPU)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("streamrnn: device is 'cuda', but ")
     for sought in (
         "numba-cuda (",

@@ -41,9 +41,9 @@ def info(
     from ..model.builtin import BUILTINS, card_path
     from .models import load_sized
 
-    if model is None and not device:
-        raise typer.BadParameter("give a MODEL to describe, or --device")
     if model is None:
+        if not device:
+            raise typer.BadParameter("give a MODEL to describe, or --device")
         _devices(None, None, json)
         return 0
     beside = card_path(model)

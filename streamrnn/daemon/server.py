@@ -44,8 +44,8 @@ QUIET_MS = 50
 """With the ways in shut, this long without a message means that all that was received has been read."""
 
 
-DEVICE_FAILED = 3
-"""The exit status where a GPU failed: what started this daemon may start it again."""
+DEVICE_FAILED = 1
+"""The exit status where a GPU failed: that of what failed while running, and may be run again."""
 
 
 class _StoppedEarly(BaseException):
