@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
 
-from numba import config, cuda
+from numba import config
+from numba import cuda as _target
 
 __all__ = [
     "SIMULATED",
@@ -30,6 +31,32 @@ __all__ = [
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 """Whether kernels run in Numba's simulator: on the CPU, each thread of a block a thread of Python."""
+
+
+class _Simulator:
+    """Numba's CUDA target, and inside of a kernel what the simulator puts in its place.
+
+    The simulator changes the global `cuda` of a function's module for as long as a thread is in that function: the first
+    thread that leaves takes it from those that are still inside.
+    """
+
+    def __init__(self) -> None:
+        from numba.cuda.simulator import kernel  # noqa: PLC0415 - there only where kernels are simulated
+
+        self._kernel = kernel
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kernel._kernel_context or _target, name)
+
+
+cuda: Any = _Simulator() if SIMULATED else _target
+
+# Else a launch of few blocks warns, once for each number of them: few streams are what a live feed often has.
+_settings: Any = config
+if not SIMULATED:
+    with suppress(ImportError):  # numba-cuda's own, where that is what provides the target
+        from numba.cuda.core import config as _settings
+_settings.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 
 _INEXACT = re.compile(
     r"\b(?:add|sub|mul|mad)\.f(?:32|64)\b"  # without .rn, which the assembler may fuse

@@ -31,7 +31,7 @@ def _simulated(name, folder):
     # Coverage's tracing multiplies the simulator's time; what it would see there are kernels.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")} | {"NUMBA_ENABLE_CUDASIM": "1"}
     program = Path(__file__).with_name(name)
-    subprocess.run([sys.executable, str(program), str(out)], env=environment, check=True, timeout=240)
+    subprocess.run([sys.executable, str(program), str(out)], env=environment, check=True, timeout=480)
     with np.load(out) as arrays:
         return {name: arrays[name] for name in arrays.files}
 

@@ -32,7 +32,7 @@ def simulated(tmp_path_factory):
     out = tmp_path_factory.mktemp("cuda") / "out.npz"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")} | {"NUMBA_ENABLE_CUDASIM": "1"}
     program = Path(__file__).with_name("around.py")
-    subprocess.run([sys.executable, str(program), str(out)], env=environment, check=True, timeout=240)
+    subprocess.run([sys.executable, str(program), str(out)], env=environment, check=True, timeout=480)
     with np.load(out) as arrays:
         return {name: arrays[name] for name in arrays.files}
 

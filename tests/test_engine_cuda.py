@@ -34,7 +34,7 @@ def simulated(tmp_path_factory):
     # Coverage's tracing multiplies the simulator's time; what it would see there are kernels.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")} | {"NUMBA_ENABLE_CUDASIM": "1"}
     program = Path(__file__).with_name("engines.py")
-    subprocess.run([sys.executable, str(program), str(out)], env=environment, check=True, timeout=280)
+    subprocess.run([sys.executable, str(program), str(out)], env=environment, check=True, timeout=560)
     with np.load(out) as arrays:
         return {name: arrays[name] for name in arrays.files}
 

@@ -242,6 +242,7 @@ def _train(o: dict[str, Any]) -> int:
     if o["diagnose"] is not None:
         need("matplotlib", "--diagnose")
         check_output(o["diagnose"], inputs, o["force"], (".png",))
+        check_output(o["diagnose"].with_suffix(".csv"), inputs, o["force"], (".csv",))
     recordings, names = _read(files, o)
     settings = _settings(o, names)
     from .notice import say
@@ -351,6 +352,11 @@ def _diagnose(recordings: list[Recording], names: Names, settings: Settings, o: 
 
     found = decays(windows(recordings, names.channels, o["lags"], settings.seed), settings)
     table = write_decays(o["diagnose"], found)
+    if o["json"] and o["output"] is None:
+        from json import dumps
+
+        lives = {decay.cell: {"half_life": half_life(decay), "last": float(decay.norms[-1])} for decay in found}
+        print(dumps({"figure": str(o["diagnose"]), "table": str(table), "decays": lives}))
     if not o["json"]:
         say(f"{o['diagnose']} and {table}: half of the gradient is left after")
         for decay in found:

@@ -11,6 +11,7 @@ import gzip
 import io
 import math
 import sys
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -335,7 +336,7 @@ class _Table:
                 yield cells
         except UnicodeDecodeError:
             raise Malformed(f"{self.path}: after line {self._line} is {self._strange()}") from None
-        except (csv.Error, EOFError, gzip.BadGzipFile) as error:
+        except (csv.Error, EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise Malformed(f"{self.path}: unreadable after line {self._line}: {error}") from None
 
     def _header(self) -> list[str]:
@@ -343,7 +344,7 @@ class _Table:
             line = self._text.readline()
         except UnicodeDecodeError:
             raise Malformed(f"{self.path}: in its first line is {self._strange()}") from None
-        except (EOFError, gzip.BadGzipFile) as error:
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise Malformed(f"{self.path} is not a CSV file: {error}") from None
         self._read += len(line)
         if not line.strip():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,19 @@ _NAMES = ("channels", "features", "columns")
 """Arrays of an npz file that name the channels of its array x."""
 
 
+_DAMAGED = (
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    NotImplementedError,
+)
+"""What NumPy and zipfile raise of bytes that are no npz file."""
+
+
 def read_columns(path: Path) -> dict[str, Column]:
     """The columns of a .parquet or .npz file by name; Malformed for a damaged one."""
     return _parquet(path) if path.suffix.lower() == ".parquet" else _npz(path)
@@ -34,8 +48,18 @@ def _parquet(path: Path) -> dict[str, Column]:
         raise NotInstalled(f"reading {path} needs pyarrow: pip install 'streamrnn[parquet]'") from None
     try:
         table = parquet.read_table(path)
-    except ArrowException as error:
+        twice = {name for name in table.column_names if table.column_names.count(name) > 1}
+        if twice:
+            raise Malformed(f"{path} has more than one column {min(twice)!r}; give each a name of its own")
+        return _of_table(table)
+    except (ArrowException, OSError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise  # the system's, which names the file
         raise Malformed(f"{path} is no Parquet file, or it is damaged: {' '.join(str(error).split())[:160]}") from None
+
+
+def _of_table(table: Any) -> dict[str, Column]:
+    """The columns of pyarrow's table."""
     out: dict[str, Column] = {}
     for name in table.column_names:
         column = table.column(name)
@@ -54,7 +78,7 @@ def _npz(path: Path) -> dict[str, Column]:
     try:
         with np.load(path, allow_pickle=False) as file:
             held = {name: file[name] for name in file.files}
-    except (ValueError, zipfile.BadZipFile, EOFError, KeyError):  # NumPy's words advise to unpickle
+    except _DAMAGED:  # NumPy's words advise to unpickle
         raise Malformed(
             f"{path} is no npz file of plain arrays, or it is damaged; write one with np.savez, of numbers and text"
         ) from None
@@ -132,7 +156,7 @@ def texts(columns: Mapping[str, Column], name: str) -> list[str]:
     """A column as text; whole numbers without a point, what is missing as nothing."""
     column = columns[name]
     if column.dtype.kind == "f":
-        return ["" if np.isnan(v) else f"{v:g}" for v in column.tolist()]
+        return ["" if np.isnan(v) else str(int(v)) if v.is_integer() else repr(v) for v in column.tolist()]
     return [str(v).strip() for v in column.tolist()]
 
 

@@ -62,8 +62,9 @@ def _cube(typingctx, flat, start, n, rows, columns):  # type: ignore[no-untyped-
 
 def _simulated(flat: Any, start: int, *shape: int) -> Any:
     part = flat[start : start + math.prod(shape)]
-    # As the simulator wraps an array in a kernel, whose methods give the plain one.
-    return type(part)(part.reshape(shape))
+    # Wrapped as it was: methods of the simulator's wrapper give the plain array, those of what it wraps do not.
+    inner = getattr(part, "_item", part)
+    return type(part)(inner.reshape(shape))
 
 
 vector: Any = _simulated if SIMULATED else _vector

@@ -9,6 +9,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,19 @@ from .needs import need, reason
 from .parts import Array, each, floats
 
 __all__ = ["read_layers"]
+
+_DAMAGED = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    RecursionError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What zipfile, h5py and json raise of bytes that are no Keras file."""
 
 MAX_PART = 2**31
 """Bytes of the largest part of a .keras file that is unpacked."""
@@ -41,7 +55,7 @@ def read_layers(path: Path, config: Path | None) -> list[Layer]:
             return _new_layout(file, layers_of(_config(path, config)))
     except SourceError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, RecursionError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         said = f"{type(error).__name__}: {reason(error)}"
         raise SourceError(f"{path} is no Keras file, or it is damaged ({said}): save the model again") from None
 

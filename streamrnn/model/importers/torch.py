@@ -177,6 +177,14 @@ def _from_module(module: Any, order: Sequence[str] | None) -> Source:
     except SourceError:
         raise
     except Exception as error:  # the module is anyone's
+        # What a call would have shown, in a buffer of the module's own, nothing else does.
+        used = {id(b) for m in _leaves(torch, module) for b in m[1].buffers(recurse=True)}
+        loose = [name for name, b in module.named_buffers() if id(b) not in used]
+        if loose:
+            raise SourceError(
+                f"buffers {each(loose)} belong to no layer, and the module was not called ({reason(error)}), so what "
+                "they do is not known: take them out (--mean and --scale are for a normaliser), or export it to ONNX"
+            ) from None
         source.notes.append(
             f"the module was not called ({reason(error)}); its layers were compared one after the other"
         )
