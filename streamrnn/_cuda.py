@@ -36,8 +36,8 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 class _Simulator:
     """Numba's CUDA target, and inside of a kernel what the simulator puts in its place.
 
-    The simulator changes the global `cuda` of a function's module for as long as a thread is in that function: the first
-    thread that leaves takes it from those that are still inside.
+    The simulator changes the global `cuda` of a function's module for as long as a thread is in that function, and the
+    first thread that leaves takes it from those that are still inside.
     """
 
     def __init__(self) -> None:
