@@ -130,6 +130,23 @@ def test_diagnose_draws_without_training(bed, capsys, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "decay.csv", "decay.png"]
 
 
+def test_the_table_of_diagnose_does_not_replace_a_recording(bed, capsys):
+    need_torch()
+    before = bed.read_bytes()
+    status, _, said = trained(capsys, bed, "--diagnose", bed.with_suffix(".png"), "--force")
+    assert status == 2
+    assert "is what is read" in said
+    assert bed.read_bytes() == before
+
+
+def test_diagnose_as_json(bed, capsys, tmp_path):
+    need_torch()
+    png = tmp_path / "decay.png"
+    status, out, _ = trained(capsys, bed, "--columns", "hr,spo2", "--diagnose", png, "--lags", "20", "--json")
+    assert status == 0
+    assert set(json.loads(out)) == {"figure", "table", "decays"}
+
+
 BAD = {
     "ragged": ("time,hr\n0,1\n1,2,3\n", (), "3 cells where the first line names 2 columns"),
     "infinite": ("time,hr\n0,1\n1,inf\n", (), "beyond float32"),
