@@ -34,6 +34,7 @@ __all__ = [
     "BadTopic",
     "ConfigError",
     "DeviceError",
+    "DeviceFull",
     "InputError",
     "Malformed",
     "ModelError",
@@ -134,6 +135,10 @@ class DeviceError(StreamRNNError, RuntimeError):
     """A GPU that was asked for cannot be had, or one that was used failed: then no answer of that call may be used."""
 
     code = "device_error"
+
+
+class DeviceFull(DeviceError):
+    """A GPU that has not the memory that was asked for."""
 
 
 class NotInstalled(StreamRNNError, ImportError):

@@ -58,7 +58,18 @@ def _models() -> dict[str, Callable[[], Model]]:
 
 
 MODELS = _models()
-COMPILED = ("lstm", "gru_before", "dense", "adaptive", "classify", "quantile", "tokens")
+COMPILED = (
+    "lstm",
+    "gru_before",
+    "dense",
+    "adaptive",
+    "classify",
+    "quantile",
+    "tokens",
+    "rnn_tanh",
+    "rnn_relu",
+    "forecast_fixed",
+)
 """Kinds whose kernels are looked at: between them, they have all that there is in any."""
 
 LIVES = ("lstm", "adaptive", "quantile", "tokens")

@@ -140,3 +140,11 @@ def test_a_request_that_meets_a_failed_gpu_is_told_and_the_daemon_ends():
             control.ask("stream", stream="cursed")
         assert process.wait() == DEVICE_FAILED
         assert process.lines("device_failed")
+
+
+def test_a_gpu_that_fails_at_a_new_width_is_not_a_wrong_width():
+    def make(n_in):
+        raise DeviceError("the GPU does not answer")
+
+    with pytest.raises(DeviceError, match="does not answer"):
+        Fleet(make, None, 8).lane(3)

@@ -82,7 +82,7 @@ def test_an_engine_whose_device_failed_refuses_every_further_call(simulated, how
 
 def test_a_device_without_room_and_a_kernel_that_rounds_are_refused(simulated):
     found = json.loads(str(simulated["failures"]))
-    assert found["full"].startswith("DeviceError: the GPU cannot take 0 MB for 4 streams")
+    assert found["full"].startswith("DeviceFull: the GPU cannot take 0 MB for 4 streams")
     assert "OUT_OF_MEMORY" in found["full"]
     assert "lower capacity" in found["full"]
     assert "mul.f32" in found["inexact"]

@@ -13,7 +13,7 @@ import zmq
 from .. import __version__
 from .._jit import cache_dir
 from ..engine import Engine
-from ..errors import ConfigError, DeviceError
+from ..errors import ConfigError, DeviceError, DeviceFull
 from ..gpus import choose
 from ..model import Model
 from ..model.builtin import model_path
@@ -200,7 +200,7 @@ class Server:
                 threads=s.threads if self._device == "cpu" else 1,
                 device=self._device,
             )
-        except DeviceError as error:
+        except DeviceFull as error:
             raise ConfigError(f"no room for {s.capacity} streams of {n_in} channels on the GPU: {error}") from None
         except MemoryError:
             raise ConfigError(

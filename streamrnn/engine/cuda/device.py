@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn._cuda import SIMULATED, cuda, exact, inexact, launched, machine_code
-from streamrnn.errors import DeviceError
+from streamrnn.errors import DeviceError, DeviceFull
 from streamrnn.kernels.cuda import product
 
 from ..program import Program, Sizes, Slab, Work
@@ -108,7 +108,8 @@ class Device:
         lot, packets = self._plan(sizes, program, blank, work, capacity)
         self._parts = {name: lot.parts[name] for name in Slab._fields}
         self.nbytes = lot.stop
-        with self._guarded(f"the GPU cannot take {lot.stop / 1e6:,.0f} MB for {capacity:,} streams", "lower capacity"):
+        what = f"the GPU cannot take {lot.stop / 1e6:,.0f} MB for {capacity:,} streams"
+        with self._guarded(what, "lower capacity", may_be_full=True):
             self._memory = cuda.device_array(lot.stop, np.uint8)
             self._upload(lot, program, blank)
             seen_as = [self._memory.view(kind) for kind in (np.float32, np.float64, np.int64, np.int32, np.int8)]
@@ -166,7 +167,9 @@ class Device:
         return kernel
 
     @contextmanager
-    def _guarded(self, what: str = "the GPU failed", remedy: str = _REMEDY) -> Iterator[None]:
+    def _guarded(
+        self, what: str = "the GPU failed", remedy: str = _REMEDY, may_be_full: bool = False
+    ) -> Iterator[None]:
         """Let any error inside be the last: the memory's contents are not known after it."""
         self.check()
         try:
@@ -175,7 +178,8 @@ class Device:
             said = " ".join(str(error).split()) or "no more is known"
             self.failed = f"{what} ({type(error).__name__}: {said}); {remedy}"
             if isinstance(error, Exception):
-                raise DeviceError(self.failed) from error
+                full = may_be_full and "OUT_OF_MEMORY" in said
+                raise (DeviceFull if full else DeviceError)(self.failed) from error
             raise
 
     def check(self) -> None:
