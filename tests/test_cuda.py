@@ -13,7 +13,9 @@ import pytest
 
 pytest.importorskip("numba.cuda", reason="this Numba has no CUDA target; pip install 'streamrnn[cuda]'")
 
+import around
 import chained
+import engines
 import twins
 from assembled import ALL, CAPABILITIES, machine, ptxas, signature
 
@@ -104,3 +106,12 @@ def test_what_rounds_otherwise_is_seen():
     assert inexact(exact) == []
     for name in ("mul.f32", "add.ftz.f32", "div.approx.f32", "div.full.f32", "ex2.approx.f32", "fma.rz.f32", "sub.f64"):
         assert inexact(f"  {name} %f1, %f2;"), name
+
+
+def test_the_table_of_the_documents_has_every_kernel_that_is_looked_at():
+    """Its registers are those of one version of NVIDIA's compiler; what is in it is ours."""
+    told = (Path(__file__).parents[1] / "docs" / "cuda.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:3] for line in told.splitlines() if line.count("|") == 8 and "%" in line]
+    found = [(name.strip(), capability.strip()) for name, capability in rows]
+    names = [*ALL, *(f"sample.{name}" for name in around.PARTS), *(f"a step: {kind}" for kind in engines.COMPILED)]
+    assert found == [(name, "{}{}".format(*capability)) for name in names for capability in CAPABILITIES]
