@@ -160,10 +160,19 @@ def test_info_shows_what_a_gpu_needs_and_what_there_is_of_it():
     room = json.loads(run("info", "adaptive", "--device", "--json", env=env).stdout)["room"]
     assert room["streams"] == []
     assert room["bytes_per_stream"] > 20_000
-    shown = run("info", "adaptive", "--device", env=env)
+    shown = run("info", "adaptive", "--device", env={**env, "COLUMNS": "300"})
     assert shown.returncode == 0
+    assert facts["refusal"].partition("; looked for")[0] in shown.stdout, "brackets are no markup"
     for name in ("numba-cuda", "libcuda.so.1", "driver", "GPUs", "usable", "adaptive"):
         assert name in shown.stdout
+
+
+def test_brackets_in_names_are_no_markup(tmp_path):
+    path = tmp_path / "m.safetensors"
+    Model.random("gru", n_in=2, hidden=4, n_out=2, features=["hr[bpm]", "t:smile:"]).save(path)
+    shown = run("info", path, env={**os.environ, "COLUMNS": "200"}).stdout
+    assert "hr[bpm]" in shown
+    assert "t:smile:" in shown
 
 
 def test_a_closed_pipe_is_no_error(tmp_path):

@@ -135,7 +135,7 @@ def stream(
 
     from .portrait import portrait
 
-    Console(highlight=False).print(portrait(facts))
+    Console(highlight=False, markup=False, emoji=False).print(portrait(facts))
 
 
 @ctl.command()

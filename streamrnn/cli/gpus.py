@@ -83,7 +83,7 @@ def print_devices(found: Found, model: str | None = None, room: dict[str, Any] |
         table.add_row(
             str(model), f"{quantity(room['bytes_per_stream'])} bytes of a GPU's memory a stream{''.join(streams)}"
         )
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False, emoji=False).print(table)
 
 
 def _words(gpu: Gpu) -> str:

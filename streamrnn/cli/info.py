@@ -215,7 +215,7 @@ def _print(name: str, facts: dict[str, Any], card: str | None) -> None:
         table.add_row("parity", parity_words(parity))
     if notes:
         table.add_row("notes", "\n".join(notes))
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False, emoji=False).print(table)
 
 
 def _pairs(values: dict[str, Any]) -> str:
