@@ -54,15 +54,16 @@ def ort_run(case: Case, streams: int) -> Step:
     return step
 
 
-def ort_binding(case: Case, streams: int) -> Step:
-    """States stay in two sets of bound buffers, which change places."""
+def bound(session: Any, states: list[str], place: str = "cpu") -> Step:
+    """A session's step with states that stay at a place, in two sets of bound buffers, which change places."""
     import onnxruntime
 
-    session, states = _ort_session(case, streams)
-    value = onnxruntime.OrtValue.ortvalue_from_numpy
+    def value(shape: Any) -> Any:
+        return onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(shape, np.float32), place, 0)
+
     shapes = {p.name: p.shape for p in session.get_inputs()}
-    x_in = value(np.zeros(shapes["x"], np.float32))
-    sets = [[value(np.zeros(shapes[s], np.float32)) for s in states] for _ in range(2)]
+    x_in = value(shapes["x"])
+    sets = [[value(shapes[s]) for s in states] for _ in range(2)]
     bindings = []
     for k in (0, 1):
         binding = session.io_binding()
@@ -82,6 +83,10 @@ def ort_binding(case: Case, streams: int) -> Step:
         return new if timing[0] else new.numpy()[0]
 
     return step
+
+
+def ort_binding(case: Case, streams: int) -> Step:
+    return bound(*_ort_session(case, streams))
 
 
 def openvino(case: Case, streams: int) -> Step:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from cases import Case, many_samples
-from contestants import SEED
+from contestants import SEED, bound
 from graph import step_graph
 from peers import TOLERANCE, wrong_by
 
@@ -51,7 +51,7 @@ def torch_lstm(case: Case, streams: int) -> Bare:
 
 
 def ort_cuda(case: Case, streams: int) -> Bare:
-    """ONNX Runtime's CUDA provider, states bound to two sets of buffers on the GPU that change places."""
+    """ONNX Runtime's CUDA provider, states bound to buffers on the GPU."""
     import onnxruntime
 
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
@@ -59,29 +59,7 @@ def ort_cuda(case: Case, streams: int) -> Bare:
     proto, states = step_graph(case.model(SEED), streams)
     provider = ("CUDAExecutionProvider", {"use_tf32": "0"})
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=[provider])
-    shapes = {p.name: p.shape for p in session.get_inputs()}
-    value = onnxruntime.OrtValue.ortvalue_from_numpy
-    x_in = value(np.zeros(shapes["x"], np.float32), "cuda", 0)
-    sets = [[value(np.zeros(shapes[s], np.float32), "cuda", 0) for s in states] for _ in range(2)]
-    bindings = []
-    for k in (0, 1):
-        binding = session.io_binding()
-        binding.bind_ortvalue_input("x", x_in)
-        for name, old, new in zip(states, sets[k], sets[1 - k], strict=True):
-            binding.bind_ortvalue_input(name, old)
-            binding.bind_ortvalue_output(f"{name}_new", new)
-        bindings.append(binding)
-    turn, last = [0], max(i for i, s in enumerate(states) if s.startswith("h"))
-
-    def step(x: np.ndarray) -> np.ndarray:
-        k = turn[0]
-        x_in.update_inplace(np.ascontiguousarray(x[None]))
-        session.run_with_iobinding(bindings[k])
-        turn[0] = 1 - k
-        h: np.ndarray = sets[1 - k][last].numpy()[0]
-        return h
-
-    return step
+    return bound(session, states, "cuda")
 
 
 PEERS: dict[str, tuple[Callable[[Case, int], Bare], tuple[str, ...]]] = {
