@@ -139,6 +139,18 @@ def test_the_table_of_diagnose_does_not_replace_a_recording(bed, capsys):
     assert bed.read_bytes() == before
 
 
+def test_what_an_earlier_run_learned_is_not_replaced_unasked(bed, capsys, tmp_path):
+    need_torch()
+    (tmp_path / "m.train").mkdir()
+    kept = tmp_path / "m.train" / "checkpoint.safetensors"
+    kept.write_bytes(b"hours of work")
+    status, _, said = trained(capsys, bed, "-o", tmp_path / "m.safetensors")
+    assert status == 2
+    assert "--resume" in said
+    assert "--force" in said
+    assert kept.read_bytes() == b"hours of work"
+
+
 def test_diagnose_as_json(bed, capsys, tmp_path):
     need_torch()
     png = tmp_path / "decay.png"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -227,6 +226,7 @@ def train(
 
 def _train(o: dict[str, Any]) -> int:
     from ..train.needs import need
+    from .before import check_apart, check_folder, check_kept
     from .tables import check_output
 
     need("torch", "training")
@@ -234,11 +234,13 @@ def _train(o: dict[str, Any]) -> int:
     if output is None and o["diagnose"] is None:
         raise ConfigError("say where the model goes, as in -o model.safetensors")
     inputs = [*files, *(o["validation"] or []), *(o["test"] or [])]
-    _check_apart(inputs)
+    check_apart(inputs)
     if o["work"] is not None:
-        _check_folder(o["work"])
+        check_folder(o["work"])
     if output is not None:
         check_output(output, inputs, o["force"] or o["resume"], (".safetensors",))
+        if not (o["force"] or o["resume"]):
+            check_kept(o["work"] or output.with_suffix(".train"))
     if o["diagnose"] is not None:
         need("matplotlib", "--diagnose")
         check_output(o["diagnose"], inputs, o["force"], (".png",))
@@ -254,29 +256,6 @@ def _train(o: dict[str, Any]) -> int:
     if output is None:
         return 0
     return _fit(recordings, settings, o, names)
-
-
-def _check_folder(folder: Path) -> None:
-    """ConfigError where checkpoints could not be written: hours of training would end in that."""
-    above = next(p for p in (folder.resolve(), *folder.resolve().parents) if p.exists())
-    try:
-        with TemporaryDirectory(prefix=".streamrnn-", dir=above):
-            pass
-    except OSError as error:
-        raise ConfigError(f"--work {folder} cannot be written ({error.strerror}); name another folder") from None
-
-
-def _check_apart(inputs: list[Path]) -> None:
-    """ConfigError for a file that is given twice, say to train and to test: what was learned by heart proves little."""
-    seen: set[Path] = set()
-    for path in inputs:
-        whole = path.resolve()
-        if whole in seen:
-            raise ConfigError(
-                f"{path} is given twice; each recording belongs to one of training, --validation and --test, or the "
-                "figures would be of what was learned by heart: leave it out of all but one"
-            )
-        seen.add(whole)
 
 
 def _read(files: list[Path], o: dict[str, Any], like: Names | None = None) -> tuple[list[Recording], Names]:
