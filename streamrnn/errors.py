@@ -19,6 +19,7 @@
     ├── BadRequest            bad_request      a control request is wrong
     ├── NotInstalled          not_installed    a requirement is missing (also an ImportError)
     ├── DeviceError           device_error     a GPU cannot be had, or failed (also a RuntimeError)
+    │   └── DeviceFull        device_full      it has not the memory that was asked for
     └── Timeout               timeout          nobody answered in time
 
 A code never changes its meaning; new kinds may be added.
@@ -139,6 +140,8 @@ class DeviceError(StreamRNNError, RuntimeError):
 
 class DeviceFull(DeviceError):
     """A GPU that has not the memory that was asked for."""
+
+    code = "device_full"
 
 
 class NotInstalled(StreamRNNError, ImportError):
