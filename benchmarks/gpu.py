@@ -147,6 +147,8 @@ def crossover(gpu: dict[int, float], cpu: dict[int, float]) -> int | None:
 def run(settings: argparse.Namespace, found: Found) -> None:
     report = Report("gpu", packages=("streamrnn", "numba", "numba-cuda", "numpy", "torch", "onnxruntime-gpu"))
     if found.simulated:
+        if hasattr(os, "sched_setaffinity"):  # the simulator's threads take turns, five times slower on two processors
+            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         report.note("Numba's simulator stands in for a GPU: these times mean nothing")
     for gpu in found.gpus:
         capability = "{}.{}".format(*gpu.capability)
